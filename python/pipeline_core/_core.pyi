@@ -1,0 +1,78 @@
+"""The engine. Every blocking call detaches from the interpreter and raises the classes of `exceptions`."""
+
+from collections.abc import Callable
+from typing import Final, final
+
+from typing_extensions import CapsuleType, Self
+
+__version__: Final[str]
+
+PARTITION_BYTES: Final[int]
+"""Bytes that the embedded broker keeps of one partition."""
+
+@final
+class Stop:
+    """A stop token: set once from any thread, seen by the run that was given it, which then drains and ends."""
+
+    def __init__(self) -> None: ...
+    def set(self) -> None:
+        """Ask the run to stop."""
+
+    def is_set(self) -> bool:
+        """Whether a stop was asked for."""
+
+def csv_to_kafka(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+    """Run one transfer; the settings and the report are JSON documents."""
+
+def kafka_to_parquet(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+    """Run one transfer; the settings and the report are JSON documents."""
+
+def verify(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+    """Compare the objects in a place with the topic; the report is a JSON document."""
+
+def check(pipeline: str, config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+    """Try what a pipeline needs, moving nothing; a JSON list of `{"name", "ok", "detail", "hint"}`."""
+
+@final
+class RecordBatch:
+    """Rows in Arrow's columnar form, taken without a copy through the Arrow PyCapsule interface."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in this batch."""
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns, in order."""
+
+    def __arrow_c_array__(self, requested_schema: CapsuleType | None = None) -> tuple[CapsuleType, CapsuleType]: ...
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+
+@final
+class BatchReader:
+    """An iterator of record batches, itself an Arrow stream."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> RecordBatch: ...
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def close(self) -> None:
+        """Leave the topic; iterating on raises StopIteration."""
+
+def read_batches(config: str) -> BatchReader:
+    """Open a topic as Arrow record batches."""
+
+@final
+class EmbeddedKafka:
+    """librdkafka's in-process broker: for tests and demos, it forgets all when closed."""
+
+    def __new__(cls, brokers: int = 1) -> Self: ...
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients connect, as `host:port[,host:port]`."""
+
+    def create_topic(self, name: str, partitions: int) -> None:
+        """Create a topic."""
+
+    def close(self) -> None:
+        """Stop the brokers and drop their data."""

@@ -1,0 +1,119 @@
+"""The kinds of setting there are, each with what it accepts beside its plain type."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal, cast
+
+from pydantic import BeforeValidator, Field
+
+from pipeline_core import units
+
+
+@dataclass(frozen=True)
+class Metavar:
+    """What the command line's help calls a value of this kind."""
+
+    text: str
+
+
+def _place(value: object) -> object:
+    text = os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
+    return os.path.expanduser(text) if isinstance(text, str) and text.startswith("~") else text  # noqa: PTH111 - may be a URL
+
+
+def _places(value: object) -> object:
+    if isinstance(value, os.PathLike):
+        return [_place(cast("object", value))]
+    value = _json_or(value, lambda text: [text])
+    return [_place(item) for item in cast("Iterable[object]", value)] if isinstance(value, (list, tuple)) else value
+
+
+def _names(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(cast("tuple[object, ...]", value))
+    return _json_or(value, lambda text: [part.strip() for part in text.split(",") if part.strip()])
+
+
+def _pairs(value: object) -> object:
+    """A mapping from JSON text or a list of `NAME=VALUE`; numbers and booleans become the text librdkafka reads."""
+    value = _json_or(value, lambda text: [text])
+    if isinstance(value, (list, tuple)):
+        items: dict[str, object] = {}
+        for item in cast("Iterable[object]", value):
+            name, equals, text = str(item).partition("=")
+            if not equals or not name.strip():
+                message = "Write each as NAME=VALUE"
+                raise ValueError(message)
+            items[name.strip()] = text
+        return items
+    if isinstance(value, dict):
+        return {name: _scalar(entry) for name, entry in cast("dict[str, object]", value).items()}
+    return value
+
+
+def _scalar(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+def _json_or(value: object, otherwise: Callable[[str], object]) -> object:
+    """A JSON list or object out of text, as the environment holds one; other text goes to `otherwise`."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip()[:1] in {"[", "{"}:
+        try:
+            return json.loads(value)
+        except ValueError:
+            pass
+    return otherwise(value)
+
+
+def _upper(value: object) -> object:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def _one_character(value: object) -> object:
+    if isinstance(value, str):
+        value = {"\\t": "\t", "tab": "\t"}.get(value, value)
+        if len(value) != 1 or not value.isascii():
+            message = "Write one ASCII character, or \\t for a tab"
+            raise ValueError(message)
+    return value
+
+
+Size = Annotated[int, Metavar("SIZE"), BeforeValidator(units.size), Field(gt=0)]
+"""Bytes; `"256MB"` and `"128MiB"` are understood."""
+
+Seconds = Annotated[float, Metavar("DURATION"), BeforeValidator(units.seconds), Field(gt=0, allow_inf_nan=False)]
+"""Seconds; `"90s"`, `"10m"`, `"1h30m"` and timedeltas are understood."""
+
+Until = Annotated[str, Metavar("WHEN"), BeforeValidator(units.until)]
+"""When a run ends."""
+
+Place = Annotated[str, Metavar("URL"), BeforeValidator(_place)]
+"""A path or a `gs://`, `s3://`, `obs://` or `file://` URL; `~` and `pathlib.Path` are understood."""
+
+Places = Annotated[list[str], Metavar("FILE"), BeforeValidator(_places), Field(min_length=1)]
+"""One or more places; a single one needs no list."""
+
+Names = Annotated[list[str], Metavar("NAME"), BeforeValidator(_names)]
+"""A list of names; text is split at commas."""
+
+Pairs = Annotated[dict[str, str], Metavar("NAME=VALUE"), BeforeValidator(_pairs)]
+"""A mapping of text to text; `NAME=VALUE` and JSON are understood."""
+
+ColumnType = Literal["string", "int64", "float64", "boolean", "timestamp"]
+
+ColumnTypes = Annotated[dict[str, ColumnType], Metavar("COLUMN=TYPE"), BeforeValidator(_pairs)]
+"""Types by column name."""
+
+Share = Annotated[float, Metavar("SHARE"), Field(ge=0, le=1)]
+"""A part of the whole, from 0 to 1."""
+
+Character = Annotated[str, Metavar("CHAR"), BeforeValidator(_one_character)]
+
+Upper = BeforeValidator(_upper)
+"""Lets closed sets of capital letters be written small."""

@@ -1,0 +1,87 @@
+"""What a run tells while it goes on: counts to a callback, log lines to `logging` under `pipeline_core`."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pipeline_core._core import Stop
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts since the run began.
+
+    Attributes:
+        rows_read: Rows taken from the source.
+        rows_written: Rows the sink has for good.
+        rows_rejected: Rows refused and put into the dead letters.
+        bytes_read: Bytes taken from the source.
+        bytes_written: Bytes the sink has for good.
+        bytes_total: Bytes the source holds, where that is known.
+        rows_total: Rows the run will read, where that is known.
+    """
+
+    rows_read: int = 0
+    rows_written: int = 0
+    rows_rejected: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    bytes_total: int | None = None
+    rows_total: int | None = None
+
+    @property
+    def share(self) -> float | None:
+        """How much of the source was read, from 0 to 1; None where its size is not known."""
+        if self.rows_total:
+            return min(1.0, self.rows_read / self.rows_total)
+        if self.bytes_total:
+            return min(1.0, self.bytes_read / self.bytes_total)
+        return None
+
+
+OnProgress = Callable[[Stats], None]
+"""Called about ten times a second; raising from it stops the run, which drains, and the exception comes out."""
+
+
+class Heartbeat:
+    """Receives the engine's heartbeat on the calling thread, ten times a second."""
+
+    def __init__(self, stop: Stop, on_progress: OnProgress | None = None) -> None:
+        self._stop = stop
+        self._on_progress = on_progress
+
+    def __call__(self, beat: str) -> None:
+        """Take one beat, a JSON document of counts and log lines."""
+        # The interpreter waits for this thread before it goes; a run without an end must not keep it.
+        if not threading.main_thread().is_alive():
+            self._stop.set()
+        news = json.loads(beat)
+        for level, target, message, fields in news["logs"]:
+            log(level, target, message, fields)
+        if self._on_progress is not None:
+            try:
+                self._on_progress(Stats(**news["stats"]))
+            except BaseException:
+                # A second exception would cut the drain short, as a second Ctrl-C does.
+                self._on_progress = None
+                raise
+
+
+def log(level: str, target: str, message: str, fields: dict[str, Any]) -> None:
+    """Hand one line of the engine to `logging`.
+
+    Args:
+        level: `DEBUG`, `INFO`, `WARNING` or `ERROR`.
+        target: The engine's module path, `pipeline_core::kafka::source`.
+        message: What happened.
+        fields: Its particulars; readable as `record.fields`, and appended to the text.
+    """
+    logger = logging.getLogger(target.replace("::", "."))
+    number = cast("int", getattr(logging, level))
+    if logger.isEnabledFor(number):
+        particulars = " ".join(f"{name}={value}" for name, value in fields.items())
+        text = f"{message} ({particulars})" if particulars else message
+        logger.log(number, "%s", text, extra={"event": message, "fields": fields})

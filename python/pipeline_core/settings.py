@@ -1,0 +1,225 @@
+"""The base of every pipeline's `Config`: merges the layers, explains what is wrong, writes the engine's document."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from dotenv import dotenv_values
+from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline_core import settings_file
+from pipeline_core.exceptions import SettingsError
+from pipeline_core.layers import PREFIX, Found, Layer, closest, environment, variables, warn_of_unknown
+
+CONFIG_FILE = "config_file"
+DOTENV = Path(".env")
+_SHOWN = 60
+_USERINFO = re.compile(r"(//)[^/@\s]+@")
+
+
+class PipelineSettings(BaseSettings):
+    """Settings from a file, `.env`, the environment and arguments, the later the stronger.
+
+    `Config(topic="orders", config_file="pipeline.toml")` merges and checks at once and is immutable after.
+    Secrets are masked in its `repr`.
+
+    Raises:
+        SettingsError: A setting is missing, unknown or wrong; one line for each.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, env_file=None)
+
+    pipeline: ClassVar[str] = ""
+    """The pipeline's name; empty in a block of shared settings."""
+
+    block: ClassVar[str] = ""
+    """The name of a block of shared settings, set in the class that holds them."""
+
+    blocks: ClassVar[dict[str, type["PipelineSettings"]]] = {}
+    """Shared settings by the name of their table in a file and in the engine's document."""
+
+    registry: ClassVar[dict[str, type["PipelineSettings"]]] = {}
+    """Every pipeline's settings by its name."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - pydantic's
+        super().__pydantic_init_subclass__(**kwargs)
+        if "block" in vars(cls):
+            cls.blocks[cls.block] = cls
+        if cls.pipeline:
+            cls.registry[cls.pipeline] = cls
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - checked by pydantic
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise explained(type(self), error, self.found(**settings)) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Our own layers in place of pydantic-settings' ones, the strongest first."""
+        del env_settings, dotenv_settings, file_secret_settings
+        return tuple(Layer(settings_cls, found) for found in cls.layers(init_settings()))
+
+    @classmethod
+    def layers(cls, arguments: dict[str, Any]) -> list[dict[str, Found]]:
+        """What each place sets, the strongest first.
+
+        Raises:
+            SettingsError: A name is unknown, or the file could not be read.
+        """
+        given = {name: Found(value, "argument") for name, value in arguments.items() if name != CONFIG_FILE}
+        cls._refuse_unknown([(name, "") for name in given if name not in cls.model_fields])
+        dotenv = dotenv_values(DOTENV) if DOTENV.is_file() else {}
+        path_variable = PREFIX + CONFIG_FILE.upper()
+        warn_of_unknown({*os.environ, *dotenv}, {path_variable, *cls._variables()})
+        path = arguments.get(CONFIG_FILE) or os.environ.get(path_variable)
+        return [
+            given,
+            environment(cls, os.environ, "environment"),
+            environment(cls, dotenv, ".env"),
+            cls._from_file(Path(path).expanduser()) if path else {},
+            environment(cls, os.environ, "environment", is_fallback=True),
+            environment(cls, dotenv, ".env", is_fallback=True),
+        ]
+
+    @classmethod
+    def _variables(cls) -> set[str]:
+        """The environment variables that set something of some pipeline."""
+        fields = (item for settings in cls.registry.values() for item in settings.model_fields.items())
+        return {variable.name for name, field in fields for variable in variables(name, field)}
+
+    @classmethod
+    def found(cls, **arguments: Any) -> dict[str, Found]:  # noqa: ANN401 - raw values
+        """The raw value that wins for each field that is set anywhere, and its origin."""
+        merged: dict[str, Found] = {}
+        for layer in reversed(cls.layers(arguments)):
+            merged.update(layer)
+        return merged
+
+    def document(self) -> str:
+        """The JSON document for the engine. It holds the secrets in clear: give it to nothing else."""
+        values = {name: _revealed(getattr(self, name)) for name in type(self).model_fields}
+        for table, block in self.blocks.items():
+            if isinstance(self, block):
+                values[table] = {name: values.pop(name) for name in block.model_fields}
+        return json.dumps(values, ensure_ascii=False)
+
+    @classmethod
+    def _from_file(cls, path: Path) -> dict[str, Found]:
+        found: dict[str, Found] = {}
+        unknown: list[tuple[str, str]] = []
+        tables, pipelines = frozenset(cls.blocks), frozenset(cls.registry)
+        for name, value, within in settings_file.entries(settings_file.read(path), cls.pipeline, tables, pipelines):
+            place = f"{path.name} [{'.'.join(within)}]" if within else path.name
+            block = cls.blocks.get(within[-1]) if within else None
+            if name not in (block or cls).model_fields:
+                unknown.append((name, f" in {place}"))
+            elif name in cls.model_fields:
+                found[name] = Found(value, place)
+        cls._refuse_unknown(unknown)
+        return found
+
+    @classmethod
+    def _refuse_unknown(cls, names: list[tuple[str, str]]) -> None:
+        if not names:
+            return
+        lines: list[str] = []
+        for name, place in names:
+            owners = [other for other, settings in cls.registry.items() if name in settings.model_fields]
+            if owners and place:
+                advice = f"; it belongs to {owners[0]}: move it into a table [{owners[0]}]"
+            elif owners:
+                advice = f"; it belongs to {' and '.join(owners)}"
+            else:
+                advice = closest(name, cls.model_fields)
+            lines.append(f"Unknown setting {name!r}{place}{advice}")
+        raise SettingsError("\n".join(lines), _see_all(cls))
+
+
+def explained(settings: type[PipelineSettings], error: ValidationError, found: dict[str, Found]) -> SettingsError:
+    """One line for each wrong setting: its name, where it was set, what it must be. Never a secret."""
+    lines = [_line(settings, detail, found) for detail in error.errors(include_url=False)]
+    missing = [str(detail["loc"][0]) for detail in error.errors(include_url=False) if detail["type"] == "missing"]
+    if len(lines) == len(missing) == 1:
+        return SettingsError(lines[0], _how_to_set(settings, missing[0]))
+    return SettingsError("\n".join(lines), _see_all(settings))
+
+
+def shown(settings: type[PipelineSettings], name: str, value: object) -> str:
+    """A value for people: secrets masked, long text cut."""
+    if value is None:
+        return ""
+    if is_secret(settings, name):
+        return "********"
+    if isinstance(value, dict):
+        pairs = cast("dict[str, object]", value).items()
+        return ", ".join(f"{key}={'********' if sounds_secret(key) else masked(entry)}" for key, entry in pairs)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(masked(entry) for entry in cast("list[object]", value))
+    return masked(value)
+
+
+def masked(value: object) -> str:
+    """Text without the user and password that a URL may carry."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _USERINFO.sub(r"\1***@", str(value))
+
+
+def is_secret(settings: type[PipelineSettings], name: str) -> bool:
+    """Whether a field holds a secret."""
+    return "SecretStr" in str(settings.model_fields[name].annotation)
+
+
+def sounds_secret(property_name: str) -> bool:
+    """Whether the name of a librdkafka property says that its value is a secret."""
+    return any(
+        word in property_name.lower() for word in ("password", "secret", "token", "jaas", ".pem", "oauthbearer.config")
+    )
+
+
+def _line(settings: type[PipelineSettings], detail: ErrorDetails, found: dict[str, Found]) -> str:
+    reason = detail["msg"].removeprefix("Value error, ").replace("Input should be", "It must be", 1)
+    reason = reason.partition(", unable to parse")[0]
+    if detail["type"] == "too_short":
+        reason = "Give at least one"
+    if not detail["loc"]:
+        return reason
+    name = str(detail["loc"][0])
+    if detail["type"] == "missing":
+        return f"Setting {name!r} is missing"
+    origin = found[name].origin if name in found else "default"
+    place = "" if origin == "argument" else f" ({origin})"
+    value = detail["input"]
+    if not settings.model_fields[name].repr or is_secret(settings, name) or isinstance(value, (dict, list)):
+        return f"Setting {name!r}{place}: {reason}"
+    text = masked(value)
+    cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return f"Setting {name!r}{place}: {reason}, not {cut!r}"
+
+
+def _how_to_set(settings: type[PipelineSettings], name: str) -> str:
+    names = " or ".join(variable.name for variable in variables(name, settings.model_fields[name]))
+    environ = f", in the environment ({names})" if names else ""
+    return f"Set {name!r} as an argument{environ} or in a settings file."
+
+
+def _see_all(settings: type[PipelineSettings]) -> str:
+    command = settings.pipeline.replace("_", "-")
+    return f"`pipeline-core config show {command}` lists every setting and where it comes from."
+
+
+def _revealed(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -1,0 +1,7 @@
+//! Bytes to values, pure: no room here reads or writes anything.
+
+pub mod charset;
+pub mod csv;
+pub mod json;
+pub mod rows;
+pub mod typed;

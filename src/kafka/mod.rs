@@ -1,0 +1,23 @@
+//! Kafka, by librdkafka. The only room that names rdkafka.
+
+mod batches;
+mod client;
+mod dead_letters;
+pub mod embedded;
+mod fence;
+mod message;
+mod note;
+mod poller;
+mod producer;
+mod source;
+mod topics;
+mod transaction;
+
+pub use batches::TopicReader;
+pub use client::{Client, of_kafka};
+pub use dead_letters::TopicDeadLetters;
+pub use message::{Record, Records};
+pub use producer::{Outgoing, Producer, ProducerSettings, TooLarge};
+pub use source::{SourceSettings, TopicSource};
+pub use topics::{TopicSpec, ensure_topic, max_message_bytes};
+pub use transaction::TransactionCheckpoints;

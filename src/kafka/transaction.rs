@@ -1,0 +1,144 @@
+//! A source's position that is committed in one Kafka transaction with the records it stands for.
+//!
+//! The position is a group offset of the topic itself: the group is named after the transactional id, the blob is the
+//! offset's metadata. A new producer of the same name fences the old one and aborts what it left open.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::Producer as _;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+
+use super::client::{ASK, Watch, base_config, of_kafka, with_properties};
+use super::producer::{Producer, fenced};
+use crate::config;
+use crate::error::{Error, Kind, Result};
+use crate::flow::Checkpoints;
+use crate::retry::patiently;
+
+const COMMIT: Duration = Duration::from_secs(30);
+
+/// The position of a source, committed with its records.
+pub struct TransactionCheckpoints {
+    producer: Arc<Producer>,
+    consumer: BaseConsumer<Watch>,
+    topic: String,
+    stop: CancellationToken,
+    is_open: bool,
+}
+
+impl std::fmt::Debug for TransactionCheckpoints {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TransactionCheckpoints").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl TransactionCheckpoints {
+    /// Fences former producers of the same name and begins the first transaction.
+    ///
+    /// # Errors
+    /// When the broker has no transactions, or refuses them.
+    pub async fn begin(
+        producer: Arc<Producer>,
+        settings: &config::Kafka,
+        transactional_id: &str,
+        topic: &str,
+        stop: CancellationToken,
+    ) -> Result<Self> {
+        let mut config: ClientConfig = with_properties(base_config(settings), settings);
+        config
+            .set("group.id", transactional_id)
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed");
+        let consumer =
+            config.create_with_context(Watch::default()).map_err(|error| of_kafka("Cannot make a consumer", error))?;
+        patiently("Beginning a transaction", &stop, || async {
+            tokio::task::block_in_place(|| producer.inner.init_transactions(COMMIT))
+                .map_err(|error| producer.explain("Cannot begin a transaction", error))
+        })
+        .await?;
+        let mut this = Self { producer, consumer, topic: topic.to_owned(), stop, is_open: false };
+        this.open()?;
+        Ok(this)
+    }
+
+    fn open(&mut self) -> Result<()> {
+        self.producer
+            .inner
+            .begin_transaction()
+            .map_err(|error| self.producer.explain("Cannot begin a transaction", error))?;
+        self.is_open = true;
+        Ok(())
+    }
+
+    fn position(&self, blob: &str) -> Result<TopicPartitionList> {
+        let mut offsets = TopicPartitionList::new();
+        let mut element = offsets.add_partition(&self.topic, 0);
+        element.set_offset(Offset::Offset(0)).map_err(|error| of_kafka("Cannot save the position", error))?;
+        element.set_metadata(blob);
+        Ok(offsets)
+    }
+
+    fn commit(&self, offsets: &TopicPartitionList) -> Result<()> {
+        let metadata = self.consumer.group_metadata().ok_or_else(|| Error::internal("A group has no metadata"))?;
+        let inner = &self.producer.inner;
+        let committed = inner
+            .send_offsets_to_transaction(offsets, &metadata, COMMIT)
+            .and_then(|()| inner.commit_transaction(COMMIT));
+        match committed {
+            Ok(()) => Ok(()),
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                Err(Error::new(Kind::Unavailable, format!("The transaction was not committed yet: {error}")))
+            }
+            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
+                let _ = inner.abort_transaction(COMMIT);
+                Err(Error::new(Kind::Internal, format!("The transaction had to be aborted: {error}"))
+                    .hint("Nothing is lost: run the same command again with --resume."))
+            }
+            Err(error) => match self.producer.explain("The transaction was not committed", error) {
+                error if error.kind() == Kind::Fenced => Err(fenced()),
+                error => Err(error),
+            },
+        }
+    }
+}
+
+impl Checkpoints for TransactionCheckpoints {
+    async fn load(&mut self) -> Result<Option<String>> {
+        patiently("Reading the position", &self.stop.clone(), || async {
+            let mut asked = TopicPartitionList::new();
+            asked.add_partition(&self.topic, 0);
+            let found = tokio::task::block_in_place(|| self.consumer.committed_offsets(asked, ASK));
+            let found = found.map_err(|error| of_kafka("Cannot read the position", error))?;
+            let element = found.elements().into_iter().next();
+            Ok(element
+                .filter(|element| matches!(element.offset(), Offset::Offset(_)))
+                .map(|element| element.metadata().to_owned()))
+        })
+        .await
+    }
+
+    async fn save(&mut self, blob: &str) -> Result<()> {
+        let offsets = self.position(blob)?;
+        let stop = self.stop.clone();
+        let this = &*self;
+        patiently("Committing the transaction", &stop, || async {
+            tokio::task::block_in_place(|| this.commit(&offsets))
+        })
+        .await?;
+        self.is_open = false;
+        self.open()
+    }
+}
+
+impl Drop for TransactionCheckpoints {
+    fn drop(&mut self) {
+        if self.is_open {
+            let _ = self.producer.inner.abort_transaction(Duration::from_secs(5));
+        }
+    }
+}

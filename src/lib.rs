@@ -1,0 +1,23 @@
+//! Moves data between files, object stores and Kafka: nothing lost, nothing twice.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`flow`] | the spine: source, sink, the one loop that joins them |
+//! | [`decode`] | bytes to values, pure |
+//! | [`kafka`] | the only room that names rdkafka |
+//! | [`store`] | the only room that names `object_store` |
+//! | [`pipelines`] | one room per pipeline: what `run` means |
+//! | `python` | the only room that names pyo3 |
+
+pub mod config;
+pub mod decode;
+pub mod error;
+mod fault;
+pub mod flow;
+pub mod kafka;
+pub mod pipelines;
+#[cfg(feature = "python")]
+mod python;
+mod retry;
+pub mod stats;
+pub mod store;

@@ -1,0 +1,91 @@
+//! Whether everything a pipeline needs can be reached; moves nothing.
+
+use serde::Serialize;
+
+use super::{csv_to_kafka, kafka_to_parquet};
+use crate::config::{self, Kafka};
+use crate::error::{Error, Result};
+use crate::kafka::Client;
+use crate::store::{Guarantee, Input, Place, find, probe};
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    pub name: &'static str,
+    pub ok: bool,
+    pub detail: String,
+    pub hint: Option<String>,
+}
+
+impl Checked {
+    fn new(name: &'static str, outcome: Result<String>) -> Self {
+        match outcome {
+            Ok(detail) => Self { name, ok: true, detail, hint: None },
+            Err(error) => Self { name, ok: false, detail: error.to_string(), hint: error.advice().map(str::to_owned) },
+        }
+    }
+}
+
+/// # Errors
+/// When there is no such pipeline, or its settings cannot be read. What cannot be reached is in the result.
+pub async fn run(pipeline: &str, config: &str) -> Result<Vec<Checked>> {
+    match pipeline {
+        "csv_to_kafka" => csv(config::from_json(config)?).await,
+        "kafka_to_parquet" => parquet(config::from_json(config)?).await,
+        other => Err(Error::settings(format!("There is no pipeline {other:?} to check"))),
+    }
+}
+
+async fn csv(config: csv_to_kafka::Config) -> Result<Vec<Checked>> {
+    let files = async {
+        let files = find(&config.files, &config.store).await?;
+        for file in &files {
+            Input::open(file, 0, &config.store).await?;
+        }
+        match files.len() {
+            0 => Err(Error::settings("No file is named")),
+            count => Ok(format!("{count} can be read")),
+        }
+    };
+    let mut checked = vec![Checked::new("files", files.await)];
+    checked.extend(kafka(&config.kafka, &config.topic, false));
+    Ok(checked)
+}
+
+async fn parquet(config: kafka_to_parquet::Config) -> Result<Vec<Checked>> {
+    let store = async {
+        let place = Place::open(&config.to, &config.store)?;
+        Ok(match probe(&place, &config.prefix).await? {
+            Guarantee::CreateOnly => "writable, and honours create-only".to_owned(),
+            Guarantee::Overwrites => {
+                "writable; does not honour create-only, the logged cut keeps writers apart".to_owned()
+            }
+        })
+    };
+    let mut checked = kafka(&config.kafka, &config.topic, true);
+    checked.push(Checked::new("store", store.await));
+    Ok(checked)
+}
+
+/// The topic is not asked for where no broker answers.
+fn kafka(kafka: &Kafka, name: &str, must_exist: bool) -> Vec<Checked> {
+    let broker = broker(kafka);
+    if broker.ok { vec![broker, topic(kafka, name, must_exist)] } else { vec![broker] }
+}
+
+fn broker(kafka: &Kafka) -> Checked {
+    let asked = tokio::task::block_in_place(|| Client::new(kafka, None)?.brokers());
+    Checked::new("broker", asked.map(|brokers| format!("{brokers} at {}", kafka.bootstrap_servers)))
+}
+
+fn topic(kafka: &Kafka, topic: &str, must_exist: bool) -> Checked {
+    let asked = tokio::task::block_in_place(|| {
+        let client = Client::new(kafka, None)?;
+        if must_exist { client.existing_partitions(topic) } else { client.partitions(topic) }
+    });
+    let detail = asked.map(|partitions| match partitions {
+        0 => format!("{topic} is not there; it will be created"),
+        partitions => format!("{topic} has {partitions} partitions"),
+    });
+    Checked::new("topic", detail)
+}

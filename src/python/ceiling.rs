@@ -1,0 +1,74 @@
+//! The most that the same clients can do, for the benchmarks: only in a test build.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pyo3::prelude::*;
+use serde_json::json;
+
+use super::call::{Stop, call};
+use crate::config::{Kafka, from_json};
+use crate::error::{Error, Result};
+use crate::flow::{Event, Source, Until};
+use crate::kafka::{Outgoing, Producer, SourceSettings, TopicSource};
+use crate::pipelines::{csv_to_kafka, kafka_to_parquet};
+
+/// Sends records that were encoded beforehand: u32 length and key, u32 length and value, little-endian.
+#[pyfunction]
+pub(super) fn bench_produce(py: Python<'_>, config: &str, payload_file: String) -> PyResult<String> {
+    let config: csv_to_kafka::Config = from_json(config)?;
+    call(py, &Stop::default(), None, async move |_, _| {
+        let file = std::fs::read(&payload_file).map_err(|error| Error::io("Cannot read the payloads", error))?;
+        let role = csv_to_kafka::producer_settings(&config, 1_000_000);
+        let producer = Arc::new(Producer::new(&config.kafka, &role)?);
+        producer.reach()?;
+        let started = Instant::now();
+        let (mut rest, mut rows, mut bytes) = (file.as_slice(), 0u64, 0);
+        while !rest.is_empty() {
+            let (key, value) = (take(&mut rest)?, take(&mut rest)?);
+            producer.send(
+                &config.topic,
+                Outgoing { key: (!key.is_empty()).then_some(key), value: Some(value), ..Outgoing::default() },
+            )?;
+            rows += 1;
+            bytes += value.len();
+            if rows % 256 == 0 {
+                producer.poll()?;
+            }
+        }
+        producer.flush()?;
+        Ok(json!({"rows": rows, "bytes": bytes, "seconds": started.elapsed().as_secs_f64()}).to_string())
+    })
+}
+
+fn take<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8]> {
+    let broken = || Error::settings("The payload file is cut off");
+    let (length, tail) = rest.split_first_chunk::<4>().ok_or_else(broken)?;
+    let (field, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(broken)?;
+    *rest = tail;
+    Ok(field)
+}
+
+/// Reads a topic to its end as `kafka_to_parquet` does, and throws the messages away.
+#[pyfunction]
+pub(super) fn bench_consume(py: Python<'_>, config: &str) -> PyResult<String> {
+    let config: kafka_to_parquet::Config = from_json(config)?;
+    call(py, &Stop::default(), None, async move |stop, stats| {
+        let kafka: Kafka = config.kafka.clone();
+        let settings = SourceSettings { until: Until::End, ..kafka_to_parquet::source_settings(&config) };
+        let started = Instant::now();
+        let mut source = TopicSource::join(settings, &kafka, stop, stats)?;
+        let (mut rows, mut bytes) = (0, 0);
+        loop {
+            match source.next().await? {
+                Event::Batch(_, records) => {
+                    rows += records.len();
+                    bytes += records.bytes();
+                }
+                Event::End(_) => break,
+                _ => {}
+            }
+        }
+        Ok(json!({"rows": rows, "bytes": bytes, "seconds": started.elapsed().as_secs_f64()}).to_string())
+    })
+}

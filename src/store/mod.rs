@@ -1,0 +1,19 @@
+//! Object stores and local folders, reached by URL. The only room that names `object_store`.
+//!
+//! An object is visible whole or not at all, and one that is there is never replaced by other data.
+
+mod client;
+mod file;
+mod footer;
+mod names;
+mod probe;
+mod publish;
+mod source;
+
+pub use client::Place;
+pub use file::{Compression, Format, Layout, OutputFile};
+pub use footer::{Footer, Found, read_footers};
+pub use names::{ObjectName, hive_segment};
+pub use probe::{Guarantee, probe};
+pub use publish::publish;
+pub use source::{Input, find, total_size};

@@ -1,0 +1,79 @@
+"""The settings of the clients: those of the engine (`src/kafka`), given to every contestant alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException, TopicPartition
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, Message
+
+    from .task import SendTask, WriteTask
+
+ASK_SECONDS = 30
+
+MEMORY_LIMIT = 256 * 1024 * 1024
+"""The engine's default, from which it works out what its clients may hold."""
+
+BUFFER_BYTES = MEMORY_LIMIT // 4
+FETCH_BYTES = MEMORY_LIMIT // 32
+
+PRODUCER: dict[str, str | int | bool] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "partitioner": "murmur2_random",
+    "compression.type": "lz4",
+    "linger.ms": 10,
+    "batch.size": 1_000_000,
+    "batch.num.messages": 100_000,
+    "queue.buffering.max.kbytes": BUFFER_BYTES // 1024,
+    "queue.buffering.max.messages": BUFFER_BYTES // 512,
+}
+
+CONSUMER: dict[str, str | int | bool] = {
+    "enable.auto.commit": False,
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "queued.max.messages.kbytes": FETCH_BYTES // 1024,
+    "queued.min.messages": 5_000,
+    "fetch.max.bytes": FETCH_BYTES // 8,
+    "fetch.message.max.bytes": FETCH_BYTES // 32,
+    "fetch.queue.backoff.ms": 10,
+    "session.timeout.ms": 45_000,
+    "heartbeat.interval.ms": 3_000,
+}
+
+
+FLUSH_ROWS = 20_000
+"""Rows of a file, as the original's."""
+
+
+def producer_settings(task: SendTask) -> dict[str, str | int | bool]:
+    """The settings of a producer that does `task`."""
+    return {"bootstrap.servers": task.servers, **PRODUCER}
+
+
+def consumer_settings(task: WriteTask) -> dict[str, str | int | bool]:
+    """The settings of a consumer that does `task`."""
+    return {"bootstrap.servers": task.servers, "group.id": task.group, **CONSUMER}
+
+
+def rows_on(consumer: Consumer, topic: str) -> int:
+    """The messages that a topic holds now, over all partitions."""
+    partitions = consumer.list_topics(topic, ASK_SECONDS).topics[topic].partitions
+    ends = [consumer.get_watermark_offsets(TopicPartition(topic, at), ASK_SECONDS) for at in partitions]
+    return sum(high - low for low, high in ends)
+
+
+def value_of(message: Message) -> bytes:
+    """The value of a message.
+
+    Raises:
+        KafkaException: It is none, but says what went wrong.
+    """
+    error = message.error()
+    if error is not None:
+        raise KafkaException(error)
+    return message.value()

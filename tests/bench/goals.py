@@ -1,0 +1,58 @@
+"""What issue 2 asks for, and whether it was reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .contestants import CSV_TO_KAFKA, KAFKA_TO_PARQUET, Contestant, Part
+
+if TYPE_CHECKING:
+    from .race import Race
+
+PEAK_BYTES = {KAFKA_TO_PARQUET: 150_000_000}
+"""At the most."""
+
+TIMES_FASTER = {
+    (CSV_TO_KAFKA, "wide"): {Part.CEILING: 0.8, Part.ORIGINAL: 4.0, Part.MODERN: 2.0},
+    (CSV_TO_KAFKA, "narrow"): {Part.CEILING: 0.8, Part.ORIGINAL: 8.0, Part.MODERN: 3.0},
+    (KAFKA_TO_PARQUET, "wide"): {Part.CEILING: 0.3, Part.ORIGINAL: 6.0, Part.MODERN: 2.0},
+    (KAFKA_TO_PARQUET, "narrow"): {Part.CEILING: 0.5, Part.ORIGINAL: 6.0, Part.MODERN: 2.0},
+}
+"""Our rows a second by those of the other, at the least."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A number, what it should be, and whether it is."""
+
+    what: str
+    found: float
+    goal: float
+    is_met: bool
+
+
+def verdict_on(race: Race, ours: Contestant, other: Contestant) -> Verdict | None:
+    """Whether `ours` is as much faster than `other` as it should; nothing where no goal is set for it."""
+    goal = TIMES_FASTER[race.command, race.data.shape.name].get(other.part)
+    if goal is None or race.fastest(other.part) is not other:
+        return None
+    found = race.times_faster(ours, other)
+    return Verdict(f"{ours.name} / {other.name}", found, goal, is_met=found >= goal)
+
+
+def verdict_on_memory(race: Race, ours: Contestant) -> Verdict | None:
+    """Whether `ours` needs as little memory as it should; nothing where no goal is set."""
+    goal = PEAK_BYTES.get(race.command)
+    if goal is None:
+        return None
+    found = race.median(ours, "peak_bytes")
+    return Verdict(f"{ours.name} memory", found, goal, is_met=found < goal)
+
+
+def verdicts(race: Race) -> list[Verdict]:
+    """All goals, for each line of ours."""
+    ours = [one for one in race.laps if one.part is Part.OURS]
+    found = [verdict_on(race, our, other) for our in ours for other in race.laps]
+    found += [verdict_on_memory(race, our) for our in ours]
+    return [verdict for verdict in found if verdict]

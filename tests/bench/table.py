@@ -1,0 +1,112 @@
+"""The results as a table, for a terminal or for the README."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from .contestants import Contestant, Part
+from .goals import verdict_on, verdict_on_memory
+from .machine import machine, versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .race import Race
+
+MB = 1_000_000
+HEADER = ("shape", "contestant", "rows/s", "MB/s", "seconds", "whole process", "CPU s", "peak MB", "ours is", "goal")
+WIDTH = 160
+"""Where the output is no terminal."""
+LEFT = 2
+"""Columns of text; the others are numbers."""
+
+
+def rows(races: Sequence[Race]) -> list[list[str]]:
+    """One row for each contestant on each shape."""
+    return [_row(race, contestant) for race in races for contestant in race.laps]
+
+
+def markdown(races: Sequence[Race]) -> str:
+    """The table for the README, and what it was taken on."""
+    lines = [HEADER, ["---"] * LEFT + ["---:"] * (len(HEADER) - LEFT), *rows(races)]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", _basis(races)])
+
+
+def show(title: str, races: Sequence[Race]) -> None:
+    """Print the table to the terminal."""
+    table = Table(title=title)
+    for at, name in enumerate(HEADER):
+        table.add_column(name, justify="left" if at < LEFT else "right", overflow="fold")
+    for race in races:
+        for contestant in race.laps:
+            ours = "bold" if contestant.part is Part.OURS else None
+            table.add_row(*(cell.replace("**", "") for cell in _row(race, contestant)), style=ours)
+        table.add_section()
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    console.print(table)
+    console.print(_basis(races), style="dim")
+
+
+def _row(race: Race, one: Contestant) -> list[str]:
+    seconds = race.seconds(one)
+    ratio, goal = _against(race, one)
+    return [
+        race.data.shape.name,
+        one.label,
+        f"{race.data.rows / seconds:,.0f}",
+        f"{race.data.bytes / seconds / MB:,.0f}",
+        f"{seconds:.2f}",
+        f"{race.median(one, 'process_seconds'):.2f}",
+        f"{race.median(one, 'cpu_seconds'):.2f}",
+        f"{race.median(one, 'peak_bytes') / MB:,.0f}",
+        ratio,
+        goal,
+    ]
+
+
+def _against(race: Race, one: Contestant) -> tuple[str, str]:
+    """How much faster the first line of ours is than this one, and the goal; for ours, the goal of memory."""
+    if one.part is Part.OURS:
+        memory = verdict_on_memory(race, one)
+        return "", f"< {memory.goal / MB:.0f} MB {_mark(is_met=memory.is_met)}" if memory else ""
+    ours = next((other for other in race.laps if other.part is Part.OURS), None)
+    if ours is None:
+        return "", ""
+    verdict = verdict_on(race, ours, one)
+    goal = f"≥ {verdict.goal:g}x {_mark(is_met=verdict.is_met)}" if verdict else ""
+    return f"{race.times_faster(ours, one):.2f}x", goal
+
+
+def _mark(*, is_met: bool) -> str:
+    return "✓" if is_met else "missed"
+
+
+def _basis(races: Sequence[Race]) -> str:
+    rounds = max((len(laps) for race in races for laps in race.laps.values()), default=0)
+    shapes = dict.fromkeys(_size(race) for race in races)
+    facts = [f"Medians of {rounds} rounds", *shapes, *(f"{name}: {text}" for name, text in machine().items())]
+    facts += [f"{name} {number}" for name, number in versions().items()]
+    facts += _disturbance(races)
+    return "; ".join(facts) + "."
+
+
+def _disturbance(races: Sequence[Race]) -> list[str]:
+    """How much of the machine other programs took; nothing where the broker may be one of them."""
+    laps = [lap for race in races for laps in race.laps.values() for lap in laps]
+    known = [(lap, lap.broker_cpu_seconds) for lap in laps if lap.broker_cpu_seconds is not None]
+    if not known:
+        return []
+    foreign = sum(max(0.0, lap.machine_cpu_seconds - lap.cpu_seconds - broker) for lap, broker in known)
+    share = foreign / sum(lap.process_seconds for lap, _ in known) / (os.cpu_count() or 1)
+    return [f"other programs took {share:.0%} of the CPUs"]
+
+
+def _size(race: Race) -> str:
+    data = race.data
+    return f"{data.shape.name}: {data.rows:,} rows of {data.bytes / data.rows:,.0f} B"

@@ -1,0 +1,117 @@
+"""Fixtures for the real servers: the environment's where it names them, else ours, started when a test first asks.
+
+A server that cannot be installed here skips its tests, except in CI, where it fails them.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.services.environment import S3_NO_PRECONDITIONS, named_gcs, named_kafka, named_kafka_sasl, named_s3
+from tests.services.gcs import Gcs, start_gcs
+from tests.services.install import ServiceUnavailableError
+from tests.services.kafka import Broker, Kafka, KafkaSasl, start_kafka
+from tests.services.s3 import S3, start_s3, start_s3_without_preconditions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def _skipped_if_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except ServiceUnavailableError as missing:
+        if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+            raise
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def our_broker() -> Iterator[Broker]:
+    """A broker of ours for the whole session; tests ask for `kafka` or `kafka_sasl` instead."""
+    with _skipped_if_unavailable():
+        broker = start_kafka()
+    with broker.server:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> Kafka:
+    """A real Kafka broker, without encryption or login. Shared: tests that stop or kill one take `own_kafka`."""
+    return named_kafka() or request.getfixturevalue("our_broker").plain
+
+
+@pytest.fixture(scope="session")
+def kafka_sasl(request: pytest.FixtureRequest) -> KafkaSasl:
+    """A real Kafka broker's SASL_SSL listener."""
+    return named_kafka_sasl() or request.getfixturevalue("our_broker").sasl
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[Broker]:
+    """A broker for this test alone, to be stopped, killed, frozen and restarted."""
+    with _skipped_if_unavailable():
+        broker = start_kafka()
+    with broker.server:
+        yield broker
+
+
+@pytest.fixture
+def topic(kafka: Kafka) -> str:
+    """A fresh topic of one partition on `kafka`; for more, `kafka.new_topic(partitions)`."""
+    return kafka.new_topic()
+
+
+@pytest.fixture(scope="session")
+def our_s3() -> Iterator[S3]:
+    """An S3 store of ours for the whole session; tests ask for `s3` instead."""
+    with _skipped_if_unavailable():
+        store = start_s3()
+    with store.server:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def s3(request: pytest.FixtureRequest) -> S3:
+    """A real S3 store that keeps `If-None-Match: *` atomic."""
+    return named_s3() or request.getfixturevalue("our_s3")
+
+
+@pytest.fixture(scope="session")
+def s3_without_preconditions(request: pytest.FixtureRequest) -> Iterator[S3]:
+    """An S3 store that silently ignores `If-None-Match`."""
+    named = named_s3(S3_NO_PRECONDITIONS)
+    if named:
+        yield named
+        return
+    front = start_s3_without_preconditions(request.getfixturevalue("our_s3"))
+    with front.server:
+        yield front
+
+
+@pytest.fixture
+def bucket(s3: S3) -> str:
+    """A fresh bucket in `s3`."""
+    return s3.new_bucket()
+
+
+@pytest.fixture(scope="session")
+def gcs(request: pytest.FixtureRequest) -> Iterator[Gcs]:
+    """A look-alike of GCS."""
+    named = named_gcs()
+    if named:
+        yield named
+        return
+    server = start_gcs(request.getfixturevalue("our_s3"))
+    with server.server:
+        yield server
+
+
+@pytest.fixture
+def gcs_bucket(gcs: Gcs) -> str:
+    """A fresh bucket in `gcs`."""
+    return gcs.new_bucket()

@@ -1,0 +1,1 @@
+"""What the tests of the routes share: data, places to write to, topics, child processes, and the oracle."""

@@ -1,0 +1,63 @@
+"""Kafka that goes away while a producer and a sink run: both carry on by themselves, nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from tests.python.support import data, oracle, topics
+from tests.python.support.children import Child, wait_until
+from tests.python.support.places import Place
+
+from pipeline_core import verify
+
+if TYPE_CHECKING:
+    from tests.services.kafka import Broker
+    from tests.services.process import Server
+
+ROWS = 70_000
+ROWS_PER_SECOND = 2_000
+
+
+def restart(server: Server) -> None:
+    server.restart()
+
+
+def power_cut(server: Server) -> None:
+    server.kill()
+    time.sleep(2)
+    server.start()
+
+
+def freeze(server: Server) -> None:
+    server.pause()
+    time.sleep(4)
+    server.resume()
+
+
+def test_both_carry_on_by_themselves_each_time_the_broker_comes_back(own_kafka: Broker, tmp_path) -> None:
+    kafka = own_kafka.plain
+    csv = data.narrow(tmp_path / "orders.csv", ROWS)
+    topic = kafka.new_topic(partitions=3)
+    place = Place(str(tmp_path / "lake"))
+    where = {"topic": topic, "bootstrap_servers": kafka.bootstrap}
+    sending = {**where, "key": "id", "rate": ROWS_PER_SECOND, "exactly_once": True, "resume": True}
+    sending |= {"transaction_rows": 1000, "transaction_seconds": 0.5}
+    taking = {**where, "to": place.url, "group_id": topic, "flush_rows": 500, "idle_seconds": 1}
+    with (
+        Child(tmp_path, f"csv-to-kafka {csv}", **sending) as producer,
+        Child(tmp_path, "kafka-to-parquet", session_timeout_seconds=6, **taking) as sink,
+    ):
+        for trouble in (restart, power_cut, freeze):
+            more = len(place.names()) + 5
+            wait_until(lambda more=more: len(place.names()) >= more or not sink.is_running, "data flows")
+            assert producer.is_running, producer.said
+            trouble(own_kafka.server)
+        sent = producer.wait()
+        assert sent.code == 0, sent.err
+        wait_until(lambda: verify(place.url, **where).ok or not sink.is_running, "the sink has all", 60)
+        sink.send(signal.SIGTERM)
+        taken = sink.wait(30)
+    assert taken.code == 143, taken.err
+    oracle.assert_each_row_once(place, *oracle.csv_rows(csv, encoding="utf-8"), topics.messages(kafka, topic))

@@ -1,0 +1,55 @@
+"""What users and type checkers see, held together where one thing must be said twice."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+from pydantic import SecretStr
+
+import pipeline_core
+from pipeline_core import csv_to_kafka, kafka_to_parquet
+from pipeline_core.cli import flags
+from pipeline_core.settings import PipelineSettings
+
+READ_BATCHES = sys.modules["pipeline_core.read_batches"]
+VERIFY = sys.modules["pipeline_core.verify"]
+MODULES = [csv_to_kafka, kafka_to_parquet, READ_BATCHES, VERIFY]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_keywords_of_a_call_are_the_fields_of_its_settings(module):
+    positional = {READ_BATCHES: {"topic"}, VERIFY: {"to"}}.get(module, set())
+    assert set(get_type_hints(module.Arguments)) == {"config_file", *module.Config.model_fields} - positional
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_setting_is_described_and_has_a_flag_unless_it_is_a_secret(module):
+    config = module.Config
+    named = {parameter.name for parameter in flags.of(config)}
+    secrets = {name for name, field in config.model_fields.items() if SecretStr.__name__ in str(field.annotation)}
+    assert secrets
+    assert named | secrets == set(config.model_fields)
+    assert not named & secrets
+    for name, field in config.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith((".", "…")), name
+
+
+def test_the_pipelines_are_registered_by_name():
+    assert set(PipelineSettings.registry) == {"csv_to_kafka", "kafka_to_parquet", "read_batches", "verify"}
+    assert set(PipelineSettings.blocks) == {"kafka", "store"}
+
+
+def test_everything_public_is_there():
+    assert pipeline_core.__all__
+    for name in pipeline_core.__all__:
+        assert getattr(pipeline_core, name) is not None
+
+
+def test_the_stub_and_the_marker_for_type_checkers_are_shipped():
+    folder = Path(pipeline_core.__file__).parent
+    assert (folder / "py.typed").is_file()
+    assert "def csv_to_kafka" in (folder / "_core.pyi").read_text()
