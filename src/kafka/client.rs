@@ -46,8 +46,11 @@ pub(super) fn base_config(settings: &config::Kafka) -> ClientConfig {
     config
 }
 
-/// The user's own properties; they win over all others.
+/// The user's own properties; they win over all others. With `debug`, what librdkafka says of it is logged.
 pub(super) fn with_properties(mut config: ClientConfig, settings: &config::Kafka) -> ClientConfig {
+    if settings.properties.contains_key("debug") {
+        config.set_log_level(RDKafkaLogLevel::Debug);
+    }
     for (name, value) in &settings.properties {
         config.set(name, value);
     }

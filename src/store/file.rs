@@ -113,7 +113,7 @@ impl Layout {
 
 /// A file in the making.
 #[derive(Debug)]
-pub struct OutputFile {
+pub(super) struct OutputFile {
     encoder: Encoder,
     format: Format,
     spill_dir: Option<PathBuf>,
@@ -145,7 +145,7 @@ impl std::fmt::Debug for Encoder {
 impl OutputFile {
     /// # Errors
     /// When the schema cannot be written in the format.
-    pub fn new(layout: &Layout, schema: SchemaRef) -> Result<Self> {
+    pub(super) fn new(layout: &Layout, schema: SchemaRef) -> Result<Self> {
         let columns = schema.fields().len();
         let encoder = match layout.format {
             Format::Parquet => {
@@ -171,7 +171,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// When the disk that it spills to is full.
-    pub fn write(&mut self, batch: &RecordBatch, message_bytes: usize) -> Result<()> {
+    pub(super) fn write(&mut self, batch: &RecordBatch, message_bytes: usize) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         self.open_bytes += message_bytes;
         let of = |error| of_parquet(self.spill_dir.as_deref(), error);
@@ -194,14 +194,9 @@ impl OutputFile {
         Ok(())
     }
 
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
     /// Bytes the file has now, about.
     #[must_use]
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         match &self.encoder {
             Encoder::Parquet(writer) => writer.bytes_written() + writer.in_progress_size(),
             Encoder::Json { written, .. } => *written,
@@ -210,7 +205,7 @@ impl OutputFile {
 
     /// Bytes of memory held.
     #[must_use]
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         match &self.encoder {
             Encoder::Parquet(writer) => {
                 let dictionaries = if writer.in_progress_rows() > 0 { self.columns * DICTIONARY } else { 0 };
@@ -224,7 +219,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// When the disk that it spills to is full.
-    pub fn finish(self, footer: &Footer) -> Result<Finished> {
+    pub(super) fn finish(self, footer: &Footer) -> Result<Finished> {
         let spill_dir = self.spill_dir;
         let spool = match self.encoder {
             Encoder::Parquet(mut writer) => {

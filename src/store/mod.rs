@@ -3,6 +3,7 @@
 //! An object is visible whole or not at all, and one that is there is never replaced by other data.
 
 mod client;
+mod encoding;
 mod file;
 mod footer;
 mod names;
@@ -11,7 +12,8 @@ mod publish;
 mod source;
 
 pub use client::Place;
-pub use file::{Compression, Format, Layout, OutputFile};
+pub use encoding::{EncodedFile, Encoders};
+pub use file::{Compression, Format, Layout};
 pub use footer::{Footer, Found, read_footers};
 pub use names::{ObjectName, hive_segment};
 pub use probe::{Guarantee, probe};

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::flow::{Ended, Guard, Policy, drive};
 use crate::kafka::{SourceSettings, TopicDeadLetters, TopicSource};
 use crate::stats::{Report, Stats, Status};
-use crate::store::{Guarantee, Layout, Place, probe};
+use crate::store::{Encoders, Guarantee, Layout, Place, probe};
 use sink::{Parts, TopicFiles};
 use transform::Level;
 
@@ -75,6 +75,7 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
         prefix,
         name: config.name.clone(),
         layout,
+        encoders: Encoders::start()?,
         levels,
         flush_rows: config.flush_rows,
         flush_bytes: config.flush_bytes,

@@ -15,7 +15,7 @@ use crate::fault::fault;
 use crate::flow::{DeadLetters, Guard, Lane, Opening, Origin, Refused, Sink, Written};
 use crate::kafka::{Records, TopicDeadLetters};
 use crate::stats::Stats;
-use crate::store::{Footer, Guarantee, Layout, ObjectName, OutputFile, Place, publish};
+use crate::store::{EncodedFile, Encoders, Footer, Guarantee, Layout, ObjectName, Place, publish};
 
 /// A batch is encoded at so many rows, or so many bytes of messages.
 const BATCH_ROWS: usize = 8192;
@@ -44,7 +44,7 @@ struct Open {
     stamp: String,
     rows: Rows,
     /// Files in the making, by folder.
-    files: BTreeMap<String, OutputFile>,
+    files: BTreeMap<String, EncodedFile>,
     refused: Vec<Refused>,
     taken: u64,
     /// No object of others was found where ours will be.
@@ -59,6 +59,7 @@ pub(super) struct Parts {
     pub(super) prefix: String,
     pub(super) name: String,
     pub(super) layout: Layout,
+    pub(super) encoders: Encoders,
     pub(super) levels: Vec<Level>,
     pub(super) options: Options,
     pub(super) flush_rows: Option<u64>,
@@ -79,7 +80,7 @@ pub(super) struct TopicFiles {
 }
 
 /// A file that is ready, with its name and footer.
-type Ready = (String, OutputFile, Footer);
+type Ready = (String, EncodedFile, Footer);
 
 impl TopicFiles {
     #[must_use]
@@ -118,7 +119,7 @@ impl TopicFiles {
     }
 
     fn encode(&mut self, lane: Lane) -> Result<()> {
-        let Parts { layout, levels, options, .. } = &self.parts;
+        let Parts { layout, encoders, levels, options, .. } = &mut self.parts;
         let Some(open) = self.lanes.get_mut(&lane).filter(|open| !open.rows.is_empty()) else { return Ok(()) };
         let (rows, bytes) = (open.rows.len(), open.rows.bytes());
         let time = format!("{}time", options.metadata_prefix.as_deref().unwrap_or_default());
@@ -126,11 +127,12 @@ impl TopicFiles {
             let file = match open.files.entry(folder) {
                 std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
                 std::collections::btree_map::Entry::Vacant(free) => {
-                    free.insert(OutputFile::new(layout, batch.schema())?)
+                    free.insert(encoders.begin(layout, batch.schema())?)
                 }
             };
             // Bytes are shared out by rows: what matters is that the same rows give the same share.
-            file.write(&batch, bytes * batch.num_rows() / rows)?;
+            let share = bytes * batch.num_rows() / rows;
+            file.write(batch, share)?;
         }
         Ok(())
     }
@@ -175,11 +177,11 @@ impl TopicFiles {
 
     /// Ends the lane's files; a cut of refused records alone still gets a file, so that its offsets are accounted for.
     fn take_ready(&mut self, lane: Lane) -> Result<Vec<Ready>> {
-        let Parts { layout, prefix, name, topic, .. } = &self.parts;
+        let Parts { layout, encoders, prefix, name, topic, .. } = &mut self.parts;
         let Some(open) = self.lanes.get_mut(&lane) else { return Ok(Vec::new()) };
         let mut files = std::mem::take(&mut open.files);
         if files.is_empty() {
-            files.insert(String::new(), OutputFile::new(layout, open.rows.finish()?.schema())?);
+            files.insert(String::new(), encoders.begin(layout, open.rows.finish()?.schema())?);
         }
         let object = ObjectName {
             name: name.clone(),
@@ -328,7 +330,7 @@ impl Sink for TopicFiles {
         self.parts.dead_letters.send(refused).await?;
         let Parts { place, guarantee, stop, stats, .. } = &self.parts;
         let published = stream::iter(ready).map(async |(name, file, footer)| {
-            let finished = tokio::task::block_in_place(|| file.finish(&footer))?;
+            let finished = file.finish(footer.clone()).await?;
             fault("before_object");
             let size = publish(place, &name, finished, &footer, *guarantee, stop).await?;
             fault("after_object");
@@ -354,14 +356,14 @@ impl Sink for TopicFiles {
     fn is_full(&self, lane: Lane) -> bool {
         self.lanes.get(&lane).is_some_and(|open| {
             self.parts.flush_rows.is_some_and(|most| open.taken >= most)
-                || open.files.values().map(OutputFile::size).sum::<usize>() >= self.parts.flush_bytes
+                || open.files.values().map(EncodedFile::size).sum::<usize>() >= self.parts.flush_bytes
         })
     }
 
     fn held(&self, lane: Lane) -> usize {
         self.lanes.get(&lane).map_or(0, |open| {
             open.rows.held()
-                + open.files.values().map(OutputFile::held).sum::<usize>()
+                + open.files.values().map(EncodedFile::held).sum::<usize>()
                 + open.refused.iter().map(Refused::held).sum::<usize>()
         })
     }
