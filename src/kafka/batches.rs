@@ -48,7 +48,7 @@ impl TopicReader {
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
             .set("queued.max.messages.kbytes", "16384")
-            .set("fetch.queue.backoff.ms", "10");
+            .set("fetch.queue.backoff.ms", "2");
         let config = with_properties(config, kafka);
         let consumer: BaseConsumer<Watch> =
             config.create_with_context(Watch::default()).map_err(|error| of_kafka("Cannot make a consumer", error))?;

@@ -22,7 +22,12 @@ const TURN: Duration = Duration::from_secs(1);
 /// The settings of a client, before those of its role.
 pub(super) fn base_config(settings: &config::Kafka) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &settings.bootstrap_servers).set("client.id", "pipeline_core");
+    config
+        .set("bootstrap.servers", &settings.bootstrap_servers)
+        .set("client.id", "pipeline_core")
+        // Half of it is the pause before a new client's second connection.
+        .set("reconnect.backoff.ms", "20")
+        .set("reconnect.backoff.max.ms", "3000");
     let plain = [
         ("security.protocol", &settings.security_protocol),
         ("sasl.mechanism", &settings.sasl_mechanism),

@@ -7,9 +7,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the poller breathes at the least.
-pub(super) const BREATH: Duration = Duration::from_millis(100);
-
 /// What librdkafka's own thread needs at the most to notice that a session is over.
 const NOTICE: Duration = Duration::from_secs(2);
 
@@ -72,7 +69,7 @@ mod tests {
             breath.look(woke, poller_first);
             assert_eq!(breath.look(woke + Duration::from_millis(1), false), Some(woke + NOTICE));
             for tenth in 0..20 {
-                breath.look(woke + BREATH * tenth, true);
+                breath.look(woke + Duration::from_millis(100) * tenth, true);
             }
             assert_eq!(breath.look(woke + NOTICE, false), None);
         }

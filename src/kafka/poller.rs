@@ -15,7 +15,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::client::{Watch, of_kafka};
-use super::fence::{BREATH, Breath};
+use super::fence::Breath;
 use super::message::Records;
 use crate::error::{Error, Kind};
 
@@ -99,6 +99,9 @@ const ROOM: Duration = Duration::from_secs(20);
 const PACK_BYTES: usize = 256 * 1024;
 const PACK_ROWS: usize = 4096;
 
+/// How long it waits for a message: so long may it take to notice that the other side has gone.
+const NAP: Duration = Duration::from_millis(20);
+
 /// What has been read is handed on after so long a silence, and after so long at the most.
 const LULL: Duration = Duration::from_millis(2);
 const LONGEST: Duration = Duration::from_millis(100);
@@ -116,7 +119,7 @@ impl Poller {
         // Since when there are messages that have not been handed on.
         let mut since: Option<Instant> = None;
         while !self.to.is_closed() {
-            let wait = if since.is_none() { BREATH } else { LULL };
+            let wait = if since.is_none() { NAP } else { LULL };
             // Without waiting first: that spares librdkafka a look at the clock for each message.
             let polled = self.consumer.poll(Duration::ZERO).or_else(|| self.consumer.poll(wait));
             let sent = match polled {

@@ -49,7 +49,6 @@ struct Partition {
 /// Reads a topic as a member of a group.
 pub struct TopicSource {
     consumer: Arc<GroupConsumer>,
-    client: Client,
     breath: Arc<Breath>,
     polled: Receiver<Polled>,
     poller: Option<JoinHandle<()>>,
@@ -105,14 +104,11 @@ impl TopicSource {
             .set("queued.min.messages", "5000")
             .set("fetch.max.bytes", (settings.fetch_bytes / 8).max(1_000_000).to_string())
             .set("fetch.message.max.bytes", (settings.fetch_bytes / 32).max(16 * 1024).to_string())
-            .set("fetch.queue.backoff.ms", "10");
+            .set("fetch.queue.backoff.ms", "2");
         let mut config = with_properties(config, kafka);
         config.set("group.id", &settings.group_id);
         let client = Client::new(kafka, Some(&settings.group_id))?;
-        tokio::task::block_in_place(|| -> Result<()> {
-            client.existing_partitions(&settings.topic)?;
-            probe_metadata(kafka, &settings)
-        })?;
+        tokio::task::block_in_place(|| client.existing_partitions(&settings.topic))?;
         let consumer: GroupConsumer = config
             .create_with_context(Rebalances::default())
             .map_err(|error| of_kafka("Cannot make a consumer", error))?;
@@ -123,9 +119,8 @@ impl TopicSource {
         let polling = Poller { consumer: consumer.clone(), breath: breath.clone(), to };
         let thread = std::thread::Builder::new().name("kafka-poller".to_owned()).spawn(move || polling.run());
         let poller = thread.map_err(|error| Error::io("Cannot start a thread", error))?;
-        Ok(Self {
+        let joined = Self {
             consumer,
-            client,
             breath,
             polled,
             poller: Some(poller),
@@ -138,7 +133,15 @@ impl TopicSource {
             leaving: BTreeSet::new(),
             assigning: None,
             idle_since: None,
-        })
+        };
+        // Meanwhile the group lets us in. A client takes a tenth of a second to end.
+        tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| drop(client));
+                probe_metadata(kafka, &joined.settings)
+            })
+        })?;
+        Ok(joined)
     }
 
     fn list(&self, partitions: impl IntoIterator<Item = i32>) -> TopicPartitionList {
@@ -185,13 +188,16 @@ impl TopicSource {
     }
 
     fn openings(&self, partitions: &[i32]) -> Result<Vec<(Opening<i64>, Option<i64>)>> {
+        let topic = &self.settings.topic;
+        let of = |error| of_kafka("Cannot read the group's positions", error);
         // All partitions are asked for: a new one takes the columns over from the others.
-        let all = self.list(0..self.client.existing_partitions(&self.settings.topic)?);
-        let committed = self
-            .client
-            .consumer
-            .committed_offsets(all, ASK)
-            .map_err(|error| of_kafka("Cannot read the group's positions", error))?;
+        let metadata = self.consumer.fetch_metadata(Some(topic), ASK).map_err(of)?;
+        let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        if count == 0 {
+            return Err(Error::new(Kind::Unavailable, format!("Topic {topic} has no partitions just now")));
+        }
+        let all = self.list(0..i32::try_from(count).unwrap_or(i32::MAX));
+        let committed = self.consumer.committed_offsets(all, ASK).map_err(of)?;
         let mut known = BTreeMap::new();
         for element in committed.elements() {
             if let Offset::Offset(offset) = element.offset() {
@@ -202,7 +208,7 @@ impl TopicSource {
         let common = known.values().map(|(.., note)| note).max_by_key(|note| note.len()).cloned().unwrap_or_default();
         let mut openings = Vec::new();
         for lane in partitions {
-            let (low, high) = self.client.watermarks(&self.settings.topic, *lane)?;
+            let (low, high) = self.consumer.fetch_watermarks(topic, *lane, ASK).map_err(of)?;
             let (start, end, note) = match known.remove(lane) {
                 Some(known) => known,
                 None => (if self.settings.from_earliest { low } else { high }, None, common.clone()),

@@ -19,7 +19,10 @@ MEMORY_LIMIT = 256 * 1024 * 1024
 BUFFER_BYTES = MEMORY_LIMIT // 4
 FETCH_BYTES = MEMORY_LIMIT // 32
 
+CLIENT: dict[str, str | int | bool] = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 3_000}
+
 PRODUCER: dict[str, str | int | bool] = {
+    **CLIENT,
     "enable.idempotence": True,
     "acks": "all",
     "partitioner": "murmur2_random",
@@ -32,6 +35,7 @@ PRODUCER: dict[str, str | int | bool] = {
 }
 
 CONSUMER: dict[str, str | int | bool] = {
+    **CLIENT,
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
@@ -40,7 +44,7 @@ CONSUMER: dict[str, str | int | bool] = {
     "queued.min.messages": 5_000,
     "fetch.max.bytes": FETCH_BYTES // 8,
     "fetch.message.max.bytes": FETCH_BYTES // 32,
-    "fetch.queue.backoff.ms": 10,
+    "fetch.queue.backoff.ms": 2,
     "session.timeout.ms": 45_000,
     "heartbeat.interval.ms": 3_000,
 }

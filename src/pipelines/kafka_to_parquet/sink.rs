@@ -19,7 +19,7 @@ use crate::store::{EncodedFile, Encoders, Footer, Guarantee, Layout, ObjectName,
 
 /// A batch is encoded at so many rows, or so many bytes of messages.
 const BATCH_ROWS: usize = 8192;
-const BATCH_BYTES: usize = 1024 * 1024;
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
 
 /// Files that are published at the same time.
 const PUBLISHED_TOGETHER: usize = 3;
