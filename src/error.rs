@@ -30,6 +30,8 @@ pub enum Kind {
     Capacity,
     /// Another member of the group has taken over; never leaves the engine.
     Fenced,
+    /// A transaction came to nothing: its records must be sent again; never leaves the engine.
+    Aborted,
     /// Report a bug.
     Internal,
 }
@@ -47,6 +49,7 @@ impl Kind {
             Self::Rejected => "rejected",
             Self::Capacity => "capacity",
             Self::Fenced => "fenced",
+            Self::Aborted => "aborted",
             Self::Internal => "internal",
         }
     }
@@ -124,7 +127,7 @@ impl Error {
             Kind::Rejected => Some("Look at the dead letters; raise max_rejected_share if they are expected."),
             Kind::Internal => Some("This is a bug: please report it with the log."),
             Kind::Settings => Some("Change the setting; `pipeline-core config show` lists them all."),
-            Kind::Fenced => None,
+            Kind::Fenced | Kind::Aborted => None,
         })
     }
 }

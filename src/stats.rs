@@ -112,6 +112,15 @@ impl Stats {
         }
     }
 
+    /// Forgets what was counted since `then`: it will be done again.
+    pub fn wind_back(&self, then: &Snapshot) {
+        self.rows_read.set(then.rows_read);
+        self.rows_written.set(then.rows_written);
+        self.rows_rejected.set(then.rows_rejected);
+        self.bytes_read.set(then.bytes_read);
+        self.bytes_written.set(then.bytes_written);
+    }
+
     pub fn report(
         &self,
         pipeline: &'static str,

@@ -117,6 +117,7 @@ pub struct Outgoing<'a> {
 pub struct Producer {
     pub(super) inner: BaseProducer<Deliveries>,
     settings: config::Kafka,
+    is_transactional: bool,
     /// Bytes handed over since the last flush; bounds what the embedded broker may still get.
     unflushed: AtomicU64,
 }
@@ -158,7 +159,8 @@ impl Producer {
         let deliveries = Deliveries { is_counting, ..Deliveries::default() };
         let inner =
             config.create_with_context(deliveries).map_err(|error| of_kafka("Cannot make a producer", error))?;
-        Ok(Self { inner, settings: settings.clone(), unflushed: AtomicU64::new(0) })
+        let is_transactional = role.transactional_id.is_some();
+        Ok(Self { inner, settings: settings.clone(), is_transactional, unflushed: AtomicU64::new(0) })
     }
 
     /// Hands a record over; waits while too much is on its way.
@@ -180,7 +182,7 @@ impl Producer {
                     tokio::task::block_in_place(|| self.inner.poll(Duration::from_millis(20)));
                     self.check()?;
                 }
-                Err((error, _)) => return Err(self.explain(&format!("Cannot send to {topic}"), error)),
+                Err((error, _)) => return Err(self.aborted(self.explain(&format!("Cannot send to {topic}"), error))),
             }
         }
     }
@@ -248,11 +250,20 @@ impl Producer {
             return Err(fatal);
         }
         if let Some(failure) = context.state().failure.take() {
-            return Err(failure);
+            return Err(self.aborted(failure));
         }
         match context.watch.trouble.take_lasting() {
             Some(trouble) if trouble.kind() == Kind::Access => Err(trouble),
             _ => Ok(()),
+        }
+    }
+
+    /// In a transaction, what passes by itself costs the transaction and no more.
+    fn aborted(&self, error: Error) -> Error {
+        if self.is_transactional && error.is_transient() {
+            Error::new(Kind::Aborted, error.to_string()).caused_by(error)
+        } else {
+            error
         }
     }
 

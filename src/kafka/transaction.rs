@@ -95,9 +95,7 @@ impl TransactionCheckpoints {
                 Err(Error::new(Kind::Unavailable, format!("The transaction was not committed yet: {error}")))
             }
             Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
-                let _ = inner.abort_transaction(COMMIT);
-                Err(Error::new(Kind::Internal, format!("The transaction had to be aborted: {error}"))
-                    .hint("Nothing is lost: run the same command again with --resume."))
+                Err(Error::new(Kind::Aborted, format!("The transaction had to be aborted: {error}")))
             }
             Err(error) => match self.producer.explain("The transaction was not committed", error) {
                 error if error.kind() == Kind::Fenced => Err(fenced()),

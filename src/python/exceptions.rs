@@ -16,7 +16,7 @@ fn to_python(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         Kind::Settings => "SettingsError",
         Kind::Access => "AccessDeniedError",
         Kind::NotFound => "NotFoundError",
-        Kind::Unavailable | Kind::Fenced => "UnavailableError",
+        Kind::Unavailable | Kind::Fenced | Kind::Aborted => "UnavailableError",
         Kind::DataLoss => "DataLossError",
         Kind::Conflict => "ConflictError",
         Kind::Rejected => "RejectedError",

@@ -7,7 +7,7 @@ mod transform;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -16,11 +16,12 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use config::Config;
 pub use transform::Encoder;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::flow::{Checkpoints, Ended, FileCheckpoints, Guard, Policy, drive};
 use crate::kafka::{
     Producer, ProducerSettings, TopicDeadLetters, TopicSpec, TransactionCheckpoints, ensure_topic, max_message_bytes,
 };
+use crate::retry::PATIENCE;
 use crate::stats::{Report, Stats, Status};
 use crate::store::{find, total_size};
 use sink::RowsToTopic;
@@ -103,36 +104,57 @@ struct Run {
     files: Vec<Value>,
 }
 
+/// How far a file has come in this run.
+struct Progress {
+    /// Go on where the checkpoint says.
+    resume: bool,
+    /// Rows that former runs had sent.
+    before: Option<u64>,
+}
+
 impl Run {
     /// Each file has a position of its own, and with transactions a producer of its own, fenced by its name.
     async fn send_file(&mut self, file: &str, plain: &mut Option<Arc<Producer>>) -> Result<Ended> {
         let id = self.id(file);
+        let mut progress = Progress { resume: self.config.resume, before: None };
         if self.config.exactly_once {
-            let producer = Arc::new(Producer::new(
-                &self.config.kafka,
-                &ProducerSettings { transactional_id: Some(id.clone()), ..self.role.clone() },
-            )?);
-            let checkpoints = TransactionCheckpoints::begin(
-                producer.clone(),
-                &self.config.kafka,
-                &id,
-                &self.config.topic,
-                self.stop.clone(),
-            )
-            .await?;
-            let policy = Policy {
-                rows: Some(self.config.transaction_rows),
-                age: Duration::from_secs_f64(self.config.transaction_seconds),
-                ..self.policy()
-            };
-            return self.send(file, producer, checkpoints, policy).await;
+            return self.send_in_transactions(file, &id, &mut progress).await;
         }
         let producer = match plain {
             Some(producer) => producer.clone(),
             None => plain.insert(Arc::new(Producer::new(&self.config.kafka, &self.role)?)).clone(),
         };
         let checkpoints = FileCheckpoints::new(self.state_dir().join(format!("{id}.json")));
-        self.send(file, producer, checkpoints, self.policy()).await
+        self.send(file, producer, checkpoints, self.policy(), &mut progress).await
+    }
+
+    /// Where a transaction comes to nothing, the file goes on from the last that did not.
+    async fn send_in_transactions(&mut self, file: &str, id: &str, progress: &mut Progress) -> Result<Ended> {
+        let policy = Policy {
+            rows: Some(self.config.transaction_rows),
+            age: Duration::from_secs_f64(self.config.transaction_seconds),
+            ..self.policy()
+        };
+        let role = ProducerSettings { transactional_id: Some(id.to_owned()), ..self.role.clone() };
+        let (mut since, mut written) = (Instant::now(), self.stats.rows_written.get());
+        loop {
+            let producer = Arc::new(Producer::new(&self.config.kafka, &role)?);
+            let topic = self.config.topic.clone();
+            let begun =
+                TransactionCheckpoints::begin(producer.clone(), &self.config.kafka, id, &topic, self.stop.clone());
+            let error = match self.send(file, producer, begun.await?, policy.clone(), progress).await {
+                Err(error) if error.kind() == Kind::Aborted => error,
+                other => return other,
+            };
+            if self.stats.rows_written.get() > written {
+                (since, written) = (Instant::now(), self.stats.rows_written.get());
+            }
+            if since.elapsed() > PATIENCE || self.stop.is_cancelled() {
+                return Err(Error::new(Kind::Unavailable, error.to_string())
+                    .hint("Nothing is lost: run the same command again with --resume."));
+            }
+            tracing::warn!(file, %error, "a transaction was aborted; its rows are sent again");
+        }
     }
 
     async fn send(
@@ -141,14 +163,22 @@ impl Run {
         producer: Arc<Producer>,
         checkpoints: impl Checkpoints,
         policy: Policy,
+        progress: &mut Progress,
     ) -> Result<Ended> {
-        let config = &self.config;
+        let config = &Config { resume: progress.resume, ..self.config.clone() };
         let opened = CsvSource::open(file, config, checkpoints, self.rows_left, self.stats.clone()).await?;
         let Some((mut source, head)) = opened else {
             tracing::warn!(file, "the file is empty");
             self.files.push(json!({"file": file, "rows": 0, "encoding": null}));
             return Ok(Ended::Source("end of input".to_owned()));
         };
+        let opened_at = source.position().rows;
+        if progress.before.is_none() && config.resume {
+            let total = &self.stats.bytes_total;
+            total.set(total.get().saturating_sub(source.position().byte));
+        }
+        let before = *progress.before.get_or_insert(opened_at);
+        progress.resume = true;
         let mut encoder = Encoder::new(head.header, config)?;
         if config.typed {
             let sample = head.sample.iter().map(|row| head.sample.fields(row).collect());
@@ -156,7 +186,6 @@ impl Run {
         }
         let topic = config.dead_letter_topic.clone().unwrap_or_else(|| format!("{}_dlq", config.topic));
         let mut dead_letters = TopicDeadLetters::new(topic, config.kafka.clone());
-        let before = source.position().rows;
         let mut sink = RowsToTopic {
             file,
             topic: &config.topic,
@@ -169,11 +198,16 @@ impl Run {
             stats: self.stats.clone(),
             payload: Vec::new(),
         };
-        let ended = drive(&mut source, &mut sink, &policy, &self.stop).await?;
-        let rows = source.position().rows - before;
+        let ended = drive(&mut source, &mut sink, &policy, &self.stop).await;
+        let (settled, counted) = &source.settled;
         if let Some(left) = &mut self.rows_left {
-            *left -= rows;
+            *left -= settled.rows - opened_at;
         }
+        if ended.as_ref().is_err_and(|error| error.kind() == Kind::Aborted) {
+            self.stats.wind_back(counted);
+        }
+        let ended = ended?;
+        let rows = settled.rows - before;
         let encoding = source.charset().name();
         tracing::info!(file, rows, encoding, "sent a file");
         self.files.push(json!({"file": file, "rows": rows, "encoding": encoding, "resumed_after_rows": before}));

@@ -13,7 +13,7 @@ use crate::decode::charset::{Charset, Guess};
 use crate::decode::csv::{Dialect, Rows, Splitter};
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Checkpoints, Cut, Event, Lane, Opening, Source};
-use crate::stats::Stats;
+use crate::stats::{Snapshot, Stats};
 use crate::store::Input;
 
 /// How far a file has been sent; what is saved between runs.
@@ -56,6 +56,8 @@ pub(super) struct CsvSource<C> {
     splitter: Splitter,
     checkpoints: C,
     position: Position,
+    /// How far it is committed, and what had been counted by then.
+    pub(super) settled: (Position, Snapshot),
     /// `None` while only ASCII has been seen and the setting is `auto`.
     charset: Option<Charset>,
     guess: Guess,
@@ -94,7 +96,7 @@ impl Pace {
 const SAMPLE: usize = 10_000;
 
 impl<C: Checkpoints> CsvSource<C> {
-    /// Opens a file and reads its header; `None` when it is empty. With `resume`, goes on where the checkpoint says.
+    /// Opens a file and reads its header; `None` when it is empty. With `config.resume`, goes on where the checkpoint says.
     ///
     /// # Errors
     /// When it cannot be read, or is not the file that the checkpoint speaks of.
@@ -139,7 +141,6 @@ impl<C: Checkpoints> CsvSource<C> {
                 position = saved;
                 rest.clear();
                 is_read = false;
-                stats.bytes_total.set(stats.bytes_total.get().saturating_sub(position.byte));
             }
             Some(Err(error)) if config.resume => {
                 return Err(Error::new(Kind::DataLoss, format!("Cannot read the position of {file}: {error}")));
@@ -160,6 +161,7 @@ impl<C: Checkpoints> CsvSource<C> {
             input,
             splitter,
             checkpoints,
+            settled: (position.clone(), stats.snapshot()),
             position,
             charset,
             guess,
@@ -254,6 +256,7 @@ impl<C: Checkpoints> Source for CsvSource<C> {
     async fn commit(&mut self, cuts: &[Cut<Position>]) -> Result<Vec<Lane>> {
         if let Some(cut) = cuts.last() {
             self.checkpoints.save(&blob(&cut.end)?).await?;
+            self.settled = (cut.end.clone(), self.stats.snapshot());
         }
         Ok(Vec::new())
     }
