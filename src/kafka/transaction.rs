@@ -11,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{ASK, Watch, base_config, of_kafka, with_properties};
@@ -20,7 +21,10 @@ use crate::error::{Error, Kind, Result};
 use crate::flow::Checkpoints;
 use crate::retry::patiently;
 
-const COMMIT: Duration = Duration::from_secs(30);
+const COMMIT: Duration = Duration::from_secs(15);
+
+/// After so long a call of librdkafka will not come back.
+const HUNG: Duration = Duration::from_secs(35);
 
 /// The position of a source, committed with its records.
 pub struct TransactionCheckpoints {
@@ -83,12 +87,15 @@ impl TransactionCheckpoints {
         Ok(offsets)
     }
 
-    fn commit(&self, offsets: &TopicPartitionList) -> Result<()> {
+    async fn commit(&self, offsets: TopicPartitionList) -> Result<()> {
         let metadata = self.consumer.group_metadata().ok_or_else(|| Error::internal("A group has no metadata"))?;
-        let inner = &self.producer.inner;
-        let committed = inner
-            .send_offsets_to_transaction(offsets, &metadata, COMMIT)
-            .and_then(|()| inner.commit_transaction(COMMIT));
+        let committed = self.bounded(move |producer| {
+            let sent = producer.inner.send_offsets_to_transaction(&offsets, &metadata, COMMIT);
+            sent.and_then(|()| producer.inner.commit_transaction(COMMIT))
+        });
+        let Some(committed) = committed.await else {
+            return Err(Error::new(Kind::Aborted, "The transaction was not committed in time"));
+        };
         match committed {
             Ok(()) => Ok(()),
             Err(KafkaError::Transaction(error)) if error.is_retriable() => {
@@ -102,6 +109,15 @@ impl TransactionCheckpoints {
                 error => Err(error),
             },
         }
+    }
+
+    /// What `call` gives, or `None` when it does not come back: librdkafka 2.12 can wait for ever for a coordinator
+    /// that was away and came back. Then its thread and its producer are left behind; the next producer fences them.
+    async fn bounded<T: Send + 'static>(&self, call: impl FnOnce(&Producer) -> T + Send + 'static) -> Option<T> {
+        let (done, outcome) = oneshot::channel();
+        let producer = self.producer.clone();
+        std::thread::spawn(move || drop(done.send(call(&producer))));
+        tokio::time::timeout(HUNG, outcome).await.ok()?.ok()
     }
 }
 
@@ -124,10 +140,7 @@ impl Checkpoints for TransactionCheckpoints {
         let offsets = self.position(blob)?;
         let stop = self.stop.clone();
         let this = &*self;
-        patiently("Committing the transaction", &stop, || async {
-            tokio::task::block_in_place(|| this.commit(&offsets))
-        })
-        .await?;
+        patiently("Committing the transaction", &stop, || this.commit(offsets.clone())).await?;
         self.is_open = false;
         self.open()
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.python.support import data, oracle, topics
@@ -61,3 +63,23 @@ def test_both_carry_on_by_themselves_each_time_the_broker_comes_back(own_kafka: 
         taken = sink.wait(30)
     assert taken.code == 143, taken.err
     oracle.assert_each_row_once(place, *oracle.csv_rows(csv, encoding="utf-8"), topics.messages(kafka, topic))
+
+
+def test_a_transaction_that_outlived_its_time_is_sent_again(own_kafka: Broker, tmp_path) -> None:
+    """A broker that is away for longer than a transaction may take costs the transaction, not the run."""
+    kafka = own_kafka.plain
+    csv = data.narrow(tmp_path / "orders.csv", 24_000)
+    topic = kafka.new_topic(partitions=3)
+    sending = {"topic": topic, "bootstrap_servers": kafka.bootstrap, "key": "id", "exactly_once": True, "json": True}
+    sending |= {"rate": ROWS_PER_SECOND, "transaction_seconds": 0.5, "properties": {"transaction.timeout.ms": 5000}}
+    with Child(tmp_path, f"csv-to-kafka {csv}", **sending) as producer:
+        wait_until(lambda: len(topics.messages(kafka, topic)) > 1000, "rows are committed")
+        own_kafka.server.pause()
+        time.sleep(10)
+        own_kafka.server.resume()
+        sent = producer.wait()
+    assert sent.code == 0, sent.err
+    assert "a transaction was aborted" in sent.err
+    assert sent.report["rows_written"] == sent.report["details"]["files"][0]["rows"] == 24_000
+    ids = Counter(json.loads(message.value or b"")["id"] for message in topics.messages(kafka, topic))
+    oracle.assert_same(ids, Counter(map(str, range(24_000))), "rows")
