@@ -21,10 +21,10 @@ use crate::error::{Error, Kind, Result};
 use crate::flow::Checkpoints;
 use crate::retry::patiently;
 
-const COMMIT: Duration = Duration::from_secs(15);
+const COMMIT: Duration = Duration::from_secs(10);
 
 /// After so long a call of librdkafka will not come back.
-const HUNG: Duration = Duration::from_secs(35);
+const HUNG: Duration = Duration::from_secs(22);
 
 /// The position of a source, committed with its records.
 pub struct TransactionCheckpoints {
