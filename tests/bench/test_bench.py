@@ -139,7 +139,10 @@ def test_the_same_number_of_rows_is_the_same_data(tmp_path):
 
 
 def test_all_clients_have_the_settings_of_the_engine():
-    text = "".join((ROOT / "src" / "kafka" / file).read_text(encoding="utf-8") for file in ("client.rs", "producer.rs", "source.rs"))
+    text = "".join(
+        (ROOT / "src" / "kafka" / file).read_text(encoding="utf-8")
+        for file in ("client.rs", "producer.rs", "source.rs")
+    )
     found = dict(re.findall(r'\.set\("([a-z.]+)", "([^"]+)"\)', text))
     ours = {name: str(value).lower() for name, value in {**CONSUMER, **PRODUCER}.items()}
     shared = found.keys() & ours.keys() - {"auto.offset.reset"}
