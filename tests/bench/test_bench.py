@@ -153,7 +153,7 @@ def test_all_clients_have_the_settings_of_the_engine():
     assert "buffer_bytes: config.memory_limit / 4," in shares
     assert "fetch_bytes: config.memory_limit / 32," in shares
     # The engine starts where it knows to, and keeps its own books; the others need neither to find the end.
-    assert found.keys() - ours.keys() <= {"enable.partition.eof", "enable.auto.offset.store"}
+    assert found.keys() - ours.keys() <= {"client.id", "enable.partition.eof", "enable.auto.offset.store"}
 
 
 def lap(seconds: float) -> Lap:
