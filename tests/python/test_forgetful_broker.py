@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tests.python.support import topics
@@ -34,24 +34,39 @@ def pump(source: socket.socket, target: socket.socket, changes: list[tuple[bytes
             end.shutdown(socket.SHUT_RDWR)
 
 
+def connect(client: socket.socket, port: int, changes: list[tuple[bytes, bytes]]) -> None:
+    with client, socket.create_connection(("127.0.0.1", port)) as broker:
+        answers = threading.Thread(target=pump, args=(broker, client, changes))
+        answers.start()
+        pump(client, broker, [])
+        answers.join()
+
+
+def serve(door: socket.socket, port: int, changes: list[tuple[bytes, bytes]]) -> None:
+    connections = []
+    with suppress(OSError):
+        while True:
+            client, _ = door.accept()
+            connections.append(threading.Thread(target=connect, args=(client, port, changes)))
+            connections[-1].start()
+    for connection in connections:
+        connection.join()
+
+
 @contextmanager
 def forgetful(kafka: Kafka) -> Iterator[str]:
     """The same broker at another address, with other notes in its answers than were given to it."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as door:
+    with socket.create_server(("127.0.0.1", 0)) as door:
         here, there = door.getsockname()[1], port_of(kafka.bootstrap)
         # The cluster's own address in its answers leads back here.
         changes = [(NOTE, FORGOTTEN), (struct.pack(">i", there), struct.pack(">i", here))]
-
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    client, _ = door.accept()
-                    broker = socket.create_connection(("127.0.0.1", there))
-                    for ends in ((client, broker, []), (broker, client, changes)):
-                        threading.Thread(target=pump, args=ends, daemon=True).start()
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield f"127.0.0.1:{here}"
+        serving = threading.Thread(target=serve, args=(door, there, changes))
+        serving.start()
+        try:
+            yield f"127.0.0.1:{here}"
+        finally:
+            door.shutdown(socket.SHUT_RDWR)
+            serving.join()
 
 
 def test_kafka_to_parquet_refuses_a_broker_that_drops_commit_metadata(kafka, tmp_path) -> None:
