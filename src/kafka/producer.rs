@@ -259,7 +259,7 @@ impl Producer {
     }
 
     /// In a transaction, what passes by itself costs the transaction and no more.
-    fn aborted(&self, error: Error) -> Error {
+    pub(super) fn aborted(&self, error: Error) -> Error {
         if self.is_transactional && error.is_transient() {
             Error::new(Kind::Aborted, error.to_string()).caused_by(error)
         } else {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
@@ -24,7 +24,7 @@ use crate::retry::patiently;
 const COMMIT: Duration = Duration::from_secs(10);
 
 /// After so long a call of librdkafka will not come back.
-const HUNG: Duration = Duration::from_secs(22);
+const HUNG: Duration = Duration::from_secs(15);
 
 /// The position of a source, committed with its records.
 pub struct TransactionCheckpoints {
@@ -87,16 +87,12 @@ impl TransactionCheckpoints {
         Ok(offsets)
     }
 
-    async fn commit(&self, offsets: TopicPartitionList) -> Result<()> {
-        let metadata = self.consumer.group_metadata().ok_or_else(|| Error::internal("A group has no metadata"))?;
-        let committed = self.bounded(move |producer| {
-            let sent = producer.inner.send_offsets_to_transaction(&offsets, &metadata, COMMIT);
-            sent.and_then(|()| producer.inner.commit_transaction(COMMIT))
-        });
-        let Some(committed) = committed.await else {
+    /// One step of a commit, which may be tried again while its error is transient.
+    async fn step(&self, call: impl FnOnce(&Producer) -> KafkaResult<()> + Send + 'static) -> Result<()> {
+        let Some(outcome) = self.bounded(call).await else {
             return Err(Error::new(Kind::Aborted, "The transaction was not committed in time"));
         };
-        match committed {
+        match outcome {
             Ok(()) => Ok(()),
             Err(KafkaError::Transaction(error)) if error.is_retriable() => {
                 Err(Error::new(Kind::Unavailable, format!("The transaction was not committed yet: {error}")))
@@ -106,7 +102,7 @@ impl TransactionCheckpoints {
             }
             Err(error) => match self.producer.explain("The transaction was not committed", error) {
                 error if error.kind() == Kind::Fenced => Err(fenced()),
-                error => Err(error),
+                error => Err(self.producer.aborted(error)),
             },
         }
     }
@@ -140,7 +136,17 @@ impl Checkpoints for TransactionCheckpoints {
         let offsets = self.position(blob)?;
         let stop = self.stop.clone();
         let this = &*self;
-        patiently("Committing the transaction", &stop, || this.commit(offsets.clone())).await?;
+        // Two steps: once the second has begun, the first is not to be tried again.
+        patiently("Committing the position", &stop, || async {
+            let offsets = offsets.clone();
+            let metadata = this.consumer.group_metadata().ok_or_else(|| Error::internal("A group has no metadata"))?;
+            this.step(move |producer| producer.inner.send_offsets_to_transaction(&offsets, &metadata, COMMIT)).await
+        })
+        .await?;
+        patiently("Committing the transaction", &stop, || {
+            this.step(|producer| producer.inner.commit_transaction(COMMIT))
+        })
+        .await?;
         self.is_open = false;
         self.open()
     }
