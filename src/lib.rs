@@ -5,6 +5,7 @@
 //! | [`flow`] | the spine: source, sink, the one loop that joins them |
 //! | [`decode`] | bytes to values, pure |
 //! | [`kafka`] | the only room that names rdkafka |
+//! | [`process`] | child processes that run the user's parser |
 //! | [`store`] | the only room that names `object_store` |
 //! | [`pipelines`] | one room per pipeline: what `run` means |
 //! | `python` | the only room that names pyo3 |
@@ -16,6 +17,7 @@ mod fault;
 pub mod flow;
 pub mod kafka;
 pub mod pipelines;
+pub mod process;
 #[cfg(feature = "python")]
 mod python;
 mod retry;

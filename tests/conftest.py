@@ -15,6 +15,7 @@ from tests.services.gcs import Gcs, start_gcs
 from tests.services.install import ServiceUnavailableError
 from tests.services.kafka import Broker, Kafka, KafkaSasl, start_kafka
 from tests.services.s3 import S3, start_s3, start_s3_without_preconditions
+from tests.services.s3_memory import start_s3_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +92,15 @@ def s3_without_preconditions(request: pytest.FixtureRequest) -> Iterator[S3]:
     front = start_s3_without_preconditions(request.getfixturevalue("our_s3"))
     with front.server:
         yield front
+
+
+@pytest.fixture(scope="session")
+def s3_memory() -> Iterator[S3]:
+    """The S3 server of the benchmark, which checks nothing."""
+    with _skipped_if_unavailable():
+        store = start_s3_memory()
+    with store.server:
+        yield store
 
 
 @pytest.fixture

@@ -9,19 +9,23 @@ assert verify("./lake", topic="orders").ok
 ```
 """
 
-from pipeline_core import csv_to_kafka, exceptions, kafka_to_parquet
+from pipeline_core import bucket_to_kafka, csv_to_kafka, exceptions, kafka_to_parquet, obs_worker
 from pipeline_core._core import Stop, __version__
 from pipeline_core.embedded import EmbeddedKafka
 from pipeline_core.read_batches import read_batches
+from pipeline_core.task_generator import TaskGenerator
 from pipeline_core.verify import verify
 
 __all__ = [
     "EmbeddedKafka",
     "Stop",
+    "TaskGenerator",
     "__version__",
+    "bucket_to_kafka",
     "csv_to_kafka",
     "exceptions",
     "kafka_to_parquet",
+    "obs_worker",
     "read_batches",
     "verify",
 ]

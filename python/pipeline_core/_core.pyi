@@ -27,6 +27,21 @@ def csv_to_kafka(config: str, stop: Stop, beat: Callable[[str], None] | None = N
 def kafka_to_parquet(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
     """Run one transfer; the settings and the report are JSON documents."""
 
+def bucket_to_kafka(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+    """Run one transfer; the settings and the report are JSON documents."""
+
+def list_tasks(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+    """List the tasks that `bucket_to_kafka` would send if none had been sent; a JSON list of tasks."""
+
+def send_tasks(config: str, tasks: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+    """Send a JSON list of tasks with the settings of `bucket_to_kafka`; the report is a JSON document."""
+
+def obs_worker(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+    """Work off tasks; the settings and the report are JSON documents."""
+
+def queue_length(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+    """Count the tasks that a group of workers has not finished; settings and answer are JSON documents."""
+
 def verify(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
     """Compare the objects in a place with the topic; the report is a JSON document."""
 

@@ -11,6 +11,7 @@ from pipeline_core.layers import Env
 from pipeline_core.settings import PipelineSettings
 
 DEFAULT_TOPIC = "supply-chain-orders"
+TASK_TOPIC = "file-processing-tasks"
 
 
 def _with_scheme(value: object) -> object:

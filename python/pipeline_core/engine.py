@@ -11,7 +11,7 @@ from typing import TypeVar
 from pipeline_core import termination
 from pipeline_core._core import Stop
 from pipeline_core.exceptions import SettingsError
-from pipeline_core.progress import Heartbeat, OnProgress, Stats
+from pipeline_core.progress import Heartbeat, OnLines, OnProgress, Stats
 from pipeline_core.settings import PipelineSettings
 
 Native = Callable[[str, Stop, Callable[[str], None] | None], str]
@@ -36,15 +36,27 @@ def configured(kind: type[_Config], config: _Config | None, arguments: Mapping[s
     return config
 
 
-def run(native: Native, document: str, *, stop: Stop | None = None, on_progress: OnProgress | None = None) -> str:
+def run(
+    native: Native,
+    document: str,
+    *,
+    stop: Stop | None = None,
+    on_progress: OnProgress | None = None,
+    on_lines: OnLines | None = None,
+) -> str:
     """Call the engine and wait. On the main thread Ctrl-C and SIGTERM drain first; the second one does not wait."""
     stop = stop or Stop()
     with termination.raising():
-        return native(document, stop, Heartbeat(stop, on_progress))
+        return native(document, stop, Heartbeat(stop, on_progress, on_lines))
 
 
 async def arun(
-    native: Native, document: str, *, stop: Stop | None = None, on_progress: OnProgress | None = None
+    native: Native,
+    document: str,
+    *,
+    stop: Stop | None = None,
+    on_progress: OnProgress | None = None,
+    on_lines: OnLines | None = None,
 ) -> str:
     """Call the engine on a thread of its own; on cancellation and SIGTERM it has drained before this returns.
 
@@ -52,7 +64,7 @@ async def arun(
     program may end right after its last await.
     """
     stop = stop or Stop()
-    relay = _Relay(stop, on_progress)
+    relay = _Relay(stop, on_progress, on_lines)
     with termination.draining(stop) as run_:
         work = contextvars.copy_context().run
         threading.Thread(target=work, args=(relay.call, native, document), name="pipeline_core").start()
@@ -72,10 +84,11 @@ async def arun(
 class _Relay:
     """Carries a call of the engine from its thread to the event loop that waits for it."""
 
-    def __init__(self, stop: Stop, on_progress: OnProgress | None) -> None:
+    def __init__(self, stop: Stop, on_progress: OnProgress | None, on_lines: OnLines | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = stop
         self._on_progress = on_progress
+        self._on_lines = on_lines
         self.outcome: asyncio.Future[str] = self._loop.create_future()
         self.refusal: BaseException | None = None
 
@@ -83,7 +96,8 @@ class _Relay:
         """Run on the thread."""
         report, failure = "", None
         try:
-            report = native(document, self._stop, Heartbeat(self._stop, self._hand_over if self._on_progress else None))
+            on_progress = self._hand_over if self._on_progress else None
+            report = native(document, self._stop, Heartbeat(self._stop, on_progress, self._on_lines))
         except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
             failure = error
         # A closed loop has nobody left who waits for the outcome.

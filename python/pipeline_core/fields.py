@@ -36,6 +36,14 @@ def _names(value: object) -> object:
     return _json_or(value, lambda text: [part.strip() for part in text.split(",") if part.strip()])
 
 
+def _keys(value: object) -> object:
+    """One key, or a JSON list of them: a key may hold anything, commas too."""
+    if isinstance(value, tuple):
+        return list(cast("tuple[object, ...]", value))
+    keys = _json_or(value, lambda text: [text])
+    return [value] if isinstance(keys, dict) else keys
+
+
 def _pairs(value: object) -> object:
     """A mapping from JSON text or a list of `NAME=VALUE`; numbers and booleans become the text librdkafka reads."""
     value = _json_or(value, lambda text: [text])
@@ -101,6 +109,15 @@ Places = Annotated[list[str], Metavar("FILE"), BeforeValidator(_places), Field(m
 
 Names = Annotated[list[str], Metavar("NAME"), BeforeValidator(_names)]
 """A list of names; text is split at commas."""
+
+Keys = Annotated[list[Annotated[str, Field(min_length=1)]], Metavar("KEY"), BeforeValidator(_keys)]
+"""Keys of objects; text is one key or a JSON list, and is not split."""
+
+Scheme = Literal["obs", "s3", "gs", "file"]
+"""Where a bucket is; for `file` it is a folder."""
+
+Since = Annotated[str, Metavar("WHEN"), BeforeValidator(units.since)]
+"""A time in the past as RFC 3339 text in UTC; dates, durations ago and datetimes are understood."""
 
 Pairs = Annotated[dict[str, str], Metavar("NAME=VALUE"), BeforeValidator(_pairs)]
 """A mapping of text to text; `NAME=VALUE` and JSON are understood."""

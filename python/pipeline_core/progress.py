@@ -46,12 +46,20 @@ OnProgress = Callable[[Stats], None]
 """Called about ten times a second; raising from it stops the run, which drains, and the exception comes out."""
 
 
+Line = tuple[str, str, str, dict[str, Any], str, int | None]
+"""A line of the engine's log: level, target, message, fields, source file and line."""
+
+OnLines = Callable[[list[Line]], None]
+"""Called with the lines of each heartbeat that has some, whatever their level."""
+
+
 class Heartbeat:
     """Receives the engine's heartbeat on the calling thread, ten times a second."""
 
-    def __init__(self, stop: Stop, on_progress: OnProgress | None = None) -> None:
+    def __init__(self, stop: Stop, on_progress: OnProgress | None = None, on_lines: OnLines | None = None) -> None:
         self._stop = stop
         self._on_progress = on_progress
+        self._on_lines = on_lines
 
     def __call__(self, beat: str) -> None:
         """Take one beat, a JSON document of counts and log lines."""
@@ -59,8 +67,10 @@ class Heartbeat:
         if not threading.main_thread().is_alive():
             self._stop.set()
         news = json.loads(beat)
-        for level, target, message, fields in news["logs"]:
-            log(level, target, message, fields)
+        for line in news["logs"]:
+            log(line)
+        if self._on_lines is not None and news["logs"]:
+            self._on_lines(news["logs"])
         if self._on_progress is not None:
             try:
                 self._on_progress(Stats(**news["stats"]))
@@ -70,18 +80,18 @@ class Heartbeat:
                 raise
 
 
-def log(level: str, target: str, message: str, fields: dict[str, Any]) -> None:
-    """Hand one line of the engine to `logging`.
+def log(line: Line) -> None:
+    """Hand one line of the engine to `logging`, with its place in the engine's source.
 
-    Args:
-        level: `DEBUG`, `INFO`, `WARNING` or `ERROR`.
-        target: The engine's module path, `pipeline_core::kafka::source`.
-        message: What happened.
-        fields: Its particulars; readable as `record.fields`, and appended to the text.
+    Its fields are readable as `record.fields`, and appended to the text.
     """
-    logger = logging.getLogger(target.replace("::", "."))
+    level, target, message, fields, file, row = line
+    name = target.replace("::", ".")
+    logger = logging.getLogger(name)
     number = cast("int", getattr(logging, level))
     if logger.isEnabledFor(number):
-        particulars = " ".join(f"{name}={value}" for name, value in fields.items())
+        particulars = " ".join(f"{field}={value}" for field, value in fields.items())
         text = f"{message} ({particulars})" if particulars else message
-        logger.log(number, "%s", text, extra={"event": message, "fields": fields})
+        extra = {"event": message, "fields": fields}
+        function = name.rpartition(".")[2]
+        logger.handle(logger.makeRecord(name, number, file, row or 0, "%s", (text,), None, function, extra))

@@ -1,7 +1,8 @@
 """Sizes, durations and ends as people write them, into numbers and back."""
 
 import re
-from datetime import timedelta
+from datetime import date, datetime, timedelta, timezone
+from typing import cast
 
 _BYTES = {
     "b": 1,
@@ -18,6 +19,9 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 864
 
 _SIZE = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kmgt]?i?b)?", re.IGNORECASE)
 _PART = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*(ms|min|s|m|h|d)\s*", re.IGNORECASE)
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)?)?", re.IGNORECASE | re.ASCII
+)
 _ROWS = re.compile(r"([0-9]+)rows?")
 
 _MINUTE = 60
@@ -86,6 +90,41 @@ def until(value: object) -> object:
     if not length:
         raise ValueError(message)
     return text
+
+
+def since(value: object) -> object:
+    """RFC 3339 text in UTC from such text, `"2026-01-31"`, a datetime, or how long ago it was, such as `"24h"`.
+
+    A date is its midnight; what names no zone is taken as UTC.
+
+    Raises:
+        ValueError: The text is none of these.
+    """
+    if isinstance(value, datetime):
+        moment = value.astimezone(timezone.utc)
+    elif isinstance(value, timedelta):
+        moment = datetime.now(timezone.utc) - value
+    elif isinstance(value, (str, date)):
+        moment = _moment(str(value).strip())
+    else:
+        return value
+    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def _moment(text: str) -> datetime:
+    message = "Write a time such as 2026-01-31T12:00:00Z, a date such as 2026-01-31, or a duration such as 24h"
+    try:
+        if match := _TIME.fullmatch(text):
+            day, minute, second, fraction, zone = match.groups()
+            offset = "+00:00" if (zone or "Z") in "Zz" else zone
+            clock = f"{minute or '00:00'}{second or ':00'}.{fraction or '0':0<6}{offset}"
+            return datetime.fromisoformat(f"{day}T{clock}")
+        if text.lower().endswith(tuple(_SECONDS)):
+            length = seconds(text)
+            return datetime.now(timezone.utc) - timedelta(seconds=cast("float", length))
+    except (ValueError, OverflowError):
+        raise ValueError(message) from None
+    raise ValueError(message)
 
 
 def bytes_text(count: float) -> str:

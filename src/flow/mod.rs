@@ -7,6 +7,7 @@
 mod checkpoints;
 mod dead_letters;
 mod drive;
+mod ledger;
 pub mod memory;
 mod until;
 
@@ -15,6 +16,7 @@ use std::future::Future;
 pub use checkpoints::{Checkpoints, FileCheckpoints};
 pub use dead_letters::{DeadLetters, Guard, Origin, Refused};
 pub use drive::{Ended, Policy, drive};
+pub use ledger::{Admitted, Ledger, MOST_FAILURES};
 pub use until::Until;
 
 use crate::error::Result;

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use secrecy::ExposeSecret;
 
 use crate::config;
@@ -207,6 +207,23 @@ impl Client {
     /// When the partition's leader does not answer.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
         self.consumer.fetch_watermarks(topic, partition, ASK).map_err(|error| self.explain(error))
+    }
+
+    /// Where the group stands: partition, offset and what is written beside it; nothing where it has no position.
+    ///
+    /// # Errors
+    /// When the group's coordinator does not answer.
+    pub fn committed(&self, topic: &str, partitions: i32) -> Result<Vec<(i32, i64, String)>> {
+        let mut asked = TopicPartitionList::new();
+        for partition in 0..partitions {
+            asked.add_partition(topic, partition);
+        }
+        let found = self.consumer.committed_offsets(asked, ASK).map_err(|error| self.explain(error))?;
+        let known = found.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => Some((element.partition(), offset, element.metadata().to_owned())),
+            _ => None,
+        });
+        Ok(known.collect())
     }
 
     fn explain(&self, error: KafkaError) -> Error {

@@ -27,13 +27,14 @@ impl TopicDeadLetters {
     }
 
     async fn open(&self) -> Result<Producer> {
-        let spec = TopicSpec { name: &self.topic, partitions: Some(1), replication_factor: None };
+        let spec = TopicSpec { partitions: Some(1), ..TopicSpec::named(&self.topic) };
         ensure_topic(&self.settings, spec).await?;
         let role = ProducerSettings {
             partitioner: "consistent_random".to_owned(),
             compression: "lz4".to_owned(),
             buffer_bytes: 8 * 1024 * 1024,
             transactional_id: None,
+            transaction_timeout: None,
             max_message_bytes: max_message_bytes(&self.settings, &self.topic).await,
         };
         Producer::new(&self.settings, &role)
@@ -51,17 +52,22 @@ impl DeadLetters for TopicDeadLetters {
         let Some(producer) = &self.producer else { return Ok(()) };
         for record in &refused {
             tracing::warn!(reason = record.reason, origin = %record.origin, topic = self.topic, "refused a record");
-            let whole = Outgoing { headers: Some(headers(record, false)), ..outgoing(record) };
-            match producer.send(&self.topic, whole) {
-                Err(error) if error.kind() == Kind::Rejected => {
-                    let cut = Outgoing { headers: Some(headers(record, true)), ..outgoing(record) };
-                    let value = cut.value.map(|value| &value[..value.len().min(LARGEST)]);
-                    producer.send(&self.topic, Outgoing { value, ..cut })?;
-                }
-                other => other?,
-            }
+            send(producer, &self.topic, record)?;
         }
         producer.flush()
+    }
+}
+
+/// Hands a refused record over; what no broker would take is cut.
+pub(super) fn send(producer: &Producer, topic: &str, record: &Refused) -> Result<()> {
+    let whole = Outgoing { headers: Some(headers(record, false)), ..outgoing(record) };
+    match producer.send(topic, whole) {
+        Err(error) if error.kind() == Kind::Rejected => {
+            let cut = Outgoing { headers: Some(headers(record, true)), ..outgoing(record) };
+            let value = cut.value.map(|value| &value[..value.len().min(LARGEST)]);
+            producer.send(topic, Outgoing { value, ..cut })
+        }
+        other => other,
     }
 }
 

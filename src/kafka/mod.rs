@@ -2,22 +2,29 @@
 
 mod batches;
 mod client;
+mod commits;
 mod dead_letters;
 pub mod embedded;
 mod fence;
+mod group;
 mod message;
 mod note;
 mod poller;
 mod producer;
 mod source;
+mod tasks;
 mod topics;
 mod transaction;
+mod transactional;
 
 pub use batches::TopicReader;
 pub use client::{Client, of_kafka};
+pub use commits::{Commit, Commits, Notice};
 pub use dead_letters::TopicDeadLetters;
 pub use message::{Record, Records};
 pub use producer::{Outgoing, Producer, ProducerSettings, TooLarge};
 pub use source::{SourceSettings, TopicSource};
+pub use tasks::{Task, TaskEvent, TaskSettings, TaskSource, Waiting, waiting};
 pub use topics::{TopicSpec, ensure_topic, max_message_bytes};
 pub use transaction::TransactionCheckpoints;
+pub use transactional::{KeyedRecord, TransactionalProducer};

@@ -92,7 +92,7 @@ pub(super) fn give_back(consumer: &GroupConsumer, list: &TopicPartitionList) -> 
     }
 }
 
-/// How long the poller waits for room before it pauses its partitions; far below `max.poll.interval.ms`.
+/// How long the poller waits for room, at the most, before it pauses its partitions and polls on.
 const ROOM: Duration = Duration::from_secs(20);
 
 /// A pack is handed on at this size.
@@ -110,6 +110,7 @@ pub(super) struct Poller {
     pub(super) consumer: Arc<GroupConsumer>,
     pub(super) breath: Arc<Breath>,
     pub(super) to: Sender<Polled>,
+    pub(super) max_poll_interval: Duration,
 }
 
 impl Poller {
@@ -180,6 +181,7 @@ impl Poller {
 
     /// False when the other side has gone.
     fn hand_on(&self, mut polled: Polled) -> bool {
+        let room = ROOM.min(self.max_poll_interval / 4);
         let mut since = Instant::now();
         let mut paused: Option<TopicPartitionList> = None;
         loop {
@@ -189,12 +191,12 @@ impl Poller {
                 Err(TrySendError::Full(back)) => polled = back,
             }
             self.breath.breathe();
-            if since.elapsed() < ROOM && paused.is_none() {
+            if since.elapsed() < room && paused.is_none() {
                 std::thread::sleep(Duration::from_millis(1));
                 continue;
             }
             // Polled empty-handed: with everything paused no message comes, but the group sees us.
-            if paused.is_none() || since.elapsed() >= ROOM {
+            if paused.is_none() || since.elapsed() >= room {
                 since = Instant::now();
                 paused = self.consumer.assignment().ok().inspect(|all| drop(self.consumer.pause(all)));
             }

@@ -24,6 +24,8 @@ pub struct ProducerSettings {
     pub buffer_bytes: usize,
     /// Writes in transactions under this name.
     pub transactional_id: Option<String>,
+    /// After so long the broker aborts a transaction that is still open.
+    pub transaction_timeout: Option<Duration>,
     /// What the topic takes at once.
     pub max_message_bytes: usize,
 }
@@ -94,7 +96,7 @@ pub struct TooLarge {
 
 /// A later producer of the same transactional id has taken over.
 pub(super) fn fenced() -> Error {
-    Error::new(Kind::Conflict, "Another run sends the same file to the same topic")
+    Error::new(Kind::Conflict, "Another run sends the same to the same topic")
         .hint("Let it end, or stop it; this one has sent nothing twice.")
 }
 
@@ -154,6 +156,9 @@ impl Producer {
         let mut config = with_properties(config, settings);
         if let Some(id) = &role.transactional_id {
             config.set("transactional.id", id);
+            if let Some(timeout) = role.transaction_timeout {
+                config.set("transaction.timeout.ms", timeout.as_millis().to_string());
+            }
         }
         let is_counting = embedded::is_embedded(&settings.bootstrap_servers);
         let deliveries = Deliveries { is_counting, ..Deliveries::default() };

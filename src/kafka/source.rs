@@ -2,20 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::{Offset, TopicPartitionList};
-use tokio::sync::mpsc::{Receiver, channel};
+use rdkafka::TopicPartitionList;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{ASK, Client, base_config, of_kafka, with_properties};
-use super::fence::Breath;
+use super::group::{MAX_POLL_INTERVAL, Member, Membership, NO_PARTITION, offset_list};
 use super::message::Records;
 use super::note;
-use super::poller::{GroupConsumer, Polled, Poller, Rebalances, give_back, take_over};
+use super::poller::Polled;
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Cut, Event, Lane, Opening, Source, Until};
@@ -48,10 +43,7 @@ struct Partition {
 
 /// Reads a topic as a member of a group.
 pub struct TopicSource {
-    consumer: Arc<GroupConsumer>,
-    breath: Arc<Breath>,
-    polled: Receiver<Polled>,
-    poller: Option<JoinHandle<()>>,
+    member: Member,
     settings: SourceSettings,
     stop: CancellationToken,
     partitions: BTreeMap<Lane, Partition>,
@@ -72,9 +64,6 @@ impl std::fmt::Debug for TopicSource {
     }
 }
 
-/// A member that gets no partition waits so long for one before it takes the topic for read.
-const NO_PARTITION: Duration = Duration::from_secs(5);
-
 impl TopicSource {
     /// Joins the group.
     ///
@@ -87,43 +76,16 @@ impl TopicSource {
         stats: Arc<Stats>,
     ) -> Result<Self> {
         stats.rows_total.set(settings.until.rows().unwrap_or(0));
-        let mut config = base_config(kafka);
-        let session = settings.session.as_millis();
-        config
-            .set("session.timeout.ms", session.to_string())
-            .set("heartbeat.interval.ms", (session / 10).clamp(100, 3000).to_string())
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            .set("enable.partition.eof", "true")
-            .set("isolation.level", "read_committed")
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("queued.max.messages.kbytes", (settings.fetch_bytes / 1024).max(1024).to_string())
-            // librdkafka needs some 400 bytes a message beside its own, which the limit above leaves out, and an answer
-            // is as large as it is once it is decompressed: few messages ahead, small answers.
-            .set("queued.min.messages", "5000")
-            .set("fetch.max.bytes", (settings.fetch_bytes / 8).max(1_000_000).to_string())
-            .set("fetch.message.max.bytes", (settings.fetch_bytes / 32).max(16 * 1024).to_string())
-            .set("fetch.queue.backoff.ms", "2");
-        let mut config = with_properties(config, kafka);
-        config.set("group.id", &settings.group_id);
-        let client = Client::new(kafka, Some(&settings.group_id))?;
-        tokio::task::block_in_place(|| client.existing_partitions(&settings.topic))?;
-        let consumer: GroupConsumer = config
-            .create_with_context(Rebalances::default())
-            .map_err(|error| of_kafka("Cannot make a consumer", error))?;
-        consumer.subscribe(&[&settings.topic]).map_err(|error| of_kafka("Cannot subscribe", error))?;
-        let consumer = Arc::new(consumer);
-        let breath = Arc::new(Breath::new(settings.session));
-        let (to, polled) = channel(16);
-        let polling = Poller { consumer: consumer.clone(), breath: breath.clone(), to };
-        let thread = std::thread::Builder::new().name("kafka-poller".to_owned()).spawn(move || polling.run());
-        let poller = thread.map_err(|error| Error::io("Cannot start a thread", error))?;
-        let joined = Self {
-            consumer,
-            breath,
-            polled,
-            poller: Some(poller),
+        let membership = Membership {
+            topic: &settings.topic,
+            group_id: &settings.group_id,
+            session: settings.session,
+            heartbeat: (settings.session / 10).clamp(Duration::from_millis(100), Duration::from_secs(3)),
+            max_poll_interval: MAX_POLL_INTERVAL,
+            fetch_bytes: settings.fetch_bytes,
+        };
+        Ok(Self {
+            member: Member::join(&membership, kafka)?,
             rows_left: settings.until.rows(),
             settings,
             stop,
@@ -133,23 +95,7 @@ impl TopicSource {
             leaving: BTreeSet::new(),
             assigning: None,
             idle_since: None,
-        };
-        // Meanwhile the group lets us in. A client takes a tenth of a second to end.
-        tokio::task::block_in_place(|| {
-            std::thread::scope(|scope| {
-                scope.spawn(|| drop(client));
-                probe_metadata(kafka, &joined.settings)
-            })
-        })?;
-        Ok(joined)
-    }
-
-    fn list(&self, partitions: impl IntoIterator<Item = i32>) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition(&self.settings.topic, partition);
-        }
-        list
+        })
     }
 
     /// Finds where the partitions begin and starts to read them. Cancel-safe up to its last, synchronous step.
@@ -159,11 +105,7 @@ impl TopicSource {
             async { found }
         })
         .await?;
-        let mut list = TopicPartitionList::new();
         for (opening, stop_at) in &openings {
-            let offset = Offset::Offset(opening.start);
-            list.add_partition_offset(&self.settings.topic, opening.lane, offset)
-                .map_err(|error| of_kafka("Cannot assign", error))?;
             tracing::info!(
                 partition = opening.lane,
                 offset = opening.start,
@@ -172,7 +114,7 @@ impl TopicSource {
                 "reading a partition"
             );
         }
-        take_over(&self.consumer, &list).map_err(|error| of_kafka("Cannot take the partitions over", error))?;
+        self.member.take_over(openings.iter().map(|(opening, _)| (opening.lane, opening.start)))?;
         for (opening, stop_at) in openings {
             let partition = Partition { start: opening.start, next: opening.start, replay: opening.end, stop_at };
             self.partitions.insert(opening.lane, partition);
@@ -188,61 +130,25 @@ impl TopicSource {
     }
 
     fn openings(&self, partitions: &[i32]) -> Result<Vec<(Opening<i64>, Option<i64>)>> {
-        let topic = &self.settings.topic;
-        let of = |error| of_kafka("Cannot read the group's positions", error);
         // All partitions are asked for: a new one takes the columns over from the others.
-        let metadata = self.consumer.fetch_metadata(Some(topic), ASK).map_err(of)?;
-        let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
-        if count == 0 {
-            return Err(Error::new(Kind::Unavailable, format!("Topic {topic} has no partitions just now")));
-        }
-        let all = self.list(0..i32::try_from(count).unwrap_or(i32::MAX));
-        let committed = self.consumer.committed_offsets(all, ASK).map_err(of)?;
         let mut known = BTreeMap::new();
-        for element in committed.elements() {
-            if let Offset::Offset(offset) = element.offset() {
-                let (end, note) = note::decode(element.metadata())?;
-                known.insert(element.partition(), (offset, end, note));
-            }
+        for committed in self.member.committed()? {
+            let (end, note) = note::decode(&committed.metadata)?;
+            known.insert(committed.partition, (committed.offset, end, note));
         }
         let common = known.values().map(|(.., note)| note).max_by_key(|note| note.len()).cloned().unwrap_or_default();
         let mut openings = Vec::new();
         for lane in partitions {
-            let (low, high) = self.consumer.fetch_watermarks(topic, *lane, ASK).map_err(of)?;
+            let (low, high) = self.member.watermarks(*lane)?;
             let (start, end, note) = match known.remove(lane) {
                 Some(known) => known,
                 None => (if self.settings.from_earliest { low } else { high }, None, common.clone()),
             };
-            self.check_retention(*lane, start, low, high)?;
+            self.member.check_retention(*lane, start, (low, high))?;
             let stop_at = (self.settings.until == Until::End).then_some(high);
             openings.push((Opening { lane: *lane, start, end: end.map(|last| last + 1), note }, stop_at));
         }
         Ok(openings)
-    }
-
-    fn check_retention(&self, lane: Lane, start: i64, low: i64, high: i64) -> Result<()> {
-        let topic = &self.settings.topic;
-        if start < low {
-            return Err(Error::new(
-                Kind::DataLoss,
-                format!(
-                    "Offsets {start} to {} of {topic}, partition {lane}, were deleted before they were read",
-                    low - 1
-                ),
-            )
-            .hint("Raise the topic's retention. To go on with what is left, reset the group's offsets."));
-        }
-        if start > high {
-            return Err(Error::new(
-                Kind::DataLoss,
-                format!(
-                    "Group {} has read {topic}, partition {lane}, up to {start}, but it ends at {high}",
-                    self.settings.group_id
-                ),
-            )
-            .hint("The topic was made again: use a new group id and a new folder, or reset the group's offsets."));
-        }
-        Ok(())
     }
 
     fn take_records(&mut self, lane: Lane, mut records: Records) {
@@ -320,20 +226,8 @@ impl TopicSource {
         cuts: &[Cut<i64>],
     ) -> Result<Vec<Lane>> {
         let all: Vec<Lane> = cuts.iter().map(|cut| cut.lane).collect();
-        let (consumer, breath) = (self.consumer.clone(), self.breath.clone());
-        let outcome = patiently(what, &self.stop.clone(), || async {
-            breath.settle().await;
-            if consumer.assignment_lost() {
-                return Err(Error::new(Kind::Fenced, "The partitions were lost"));
-            }
-            let committed = tokio::task::block_in_place(|| consumer.commit(offsets, CommitMode::Sync));
-            committed.map_err(|error| of_kafka("The offsets were not committed", error))?;
-            if consumer.assignment_lost() {
-                return Err(Error::new(Kind::Fenced, "The partitions were lost"));
-            }
-            Ok(())
-        })
-        .await;
+        let (consumer, breath) = (self.member.consumer.clone(), self.member.breath.clone());
+        let outcome = patiently(what, &self.stop.clone(), || Member::commit(&consumer, &breath, offsets)).await;
         match outcome {
             Ok(()) => Ok(Vec::new()),
             Err(error) if error.kind() == Kind::Fenced => {
@@ -363,7 +257,7 @@ impl Source for TopicSource {
             if let Some(reason) = self.ended() {
                 return Ok(Event::End(reason));
             }
-            let polled = tokio::time::timeout(Duration::from_secs(1), self.polled.recv()).await;
+            let polled = tokio::time::timeout(Duration::from_secs(1), self.member.polled.recv()).await;
             match polled {
                 Err(_) => {}
                 Ok(None) => return Err(Error::internal("The poller has ended")),
@@ -381,23 +275,18 @@ impl Source for TopicSource {
     }
 
     async fn cut(&mut self, cuts: &[Cut<i64>]) -> Result<Vec<Lane>> {
-        let mut offsets = TopicPartitionList::new();
+        let mut positions = Vec::new();
         for cut in cuts {
             let Some(start) = self.partitions.get(&cut.lane).map(|partition| partition.start) else { continue };
-            let mut element = offsets.add_partition(&self.settings.topic, cut.lane);
-            element.set_offset(Offset::Offset(start)).map_err(|error| of_kafka("Cannot log a cut", error))?;
-            element.set_metadata(note::encode(Some(cut.end - 1), &cut.note)?);
+            positions.push((cut.lane, start, note::encode(Some(cut.end - 1), &cut.note)?));
         }
+        let offsets = offset_list(&self.settings.topic, positions)?;
         self.commit_fenced("Logging a cut", &offsets, cuts).await
     }
 
     async fn commit(&mut self, cuts: &[Cut<i64>]) -> Result<Vec<Lane>> {
-        let mut offsets = TopicPartitionList::new();
-        for cut in cuts {
-            let mut element = offsets.add_partition(&self.settings.topic, cut.lane);
-            element.set_offset(Offset::Offset(cut.end)).map_err(|error| of_kafka("Cannot commit", error))?;
-            element.set_metadata(note::encode(None, &cut.note)?);
-        }
+        let positions = cuts.iter().map(|cut| Ok((cut.lane, cut.end, note::encode(None, &cut.note)?)));
+        let offsets = offset_list(&self.settings.topic, positions.collect::<Result<Vec<_>>>()?)?;
         let lost = self.commit_fenced("Committing offsets", &offsets, cuts).await?;
         for cut in cuts {
             if let Some(partition) = self.partitions.get_mut(&cut.lane) {
@@ -411,45 +300,6 @@ impl Source for TopicSource {
         self.partitions.retain(|lane, _| !lanes.contains(lane));
         self.leaving.retain(|lane| !lanes.contains(lane));
         self.idle_since = Some(Instant::now());
-        let list = self.list(lanes.iter().copied());
-        give_back(&self.consumer, &list).map_err(|error| of_kafka("Cannot give the partitions back", error))
+        self.member.give_back(lanes)
     }
-}
-
-impl Drop for TopicSource {
-    fn drop(&mut self) {
-        self.consumer.context().is_closing.store(true, Ordering::SeqCst);
-        self.polled.close();
-        while self.polled.try_recv().is_ok() {}
-        if let Some(poller) = self.poller.take() {
-            let _ = poller.join();
-        }
-        // A rebalance that nobody has answered would keep the consumer from closing: first an assignment, then a revoke.
-        let _ = take_over(&self.consumer, &TopicPartitionList::new());
-        if let Ok(all) = self.consumer.assignment() {
-            let _ = give_back(&self.consumer, &all);
-        }
-    }
-}
-
-/// Whether the broker keeps what is written beside an offset: the cut protocol stands on it.
-fn probe_metadata(kafka: &config::Kafka, settings: &SourceSettings) -> Result<()> {
-    let client = Client::new(kafka, Some(&format!("{}.pipeline_core_probe", settings.group_id)))?;
-    let mark = note::encode(Some(0), &settings.group_id)?;
-    let of = |error| of_kafka("Cannot commit offsets", error);
-    let mut offsets = TopicPartitionList::new();
-    let mut element = offsets.add_partition(&settings.topic, 0);
-    element.set_offset(Offset::Offset(0)).map_err(of)?;
-    element.set_metadata(&mark);
-    client.consumer.commit(&offsets, CommitMode::Sync).map_err(of)?;
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition(&settings.topic, 0);
-    let found = client.consumer.committed_offsets(asked, ASK).map_err(of)?;
-    if found.elements().first().is_some_and(|element| element.metadata() == mark) {
-        return Ok(());
-    }
-    Err(Error::settings(
-        "This broker does not keep the metadata of a committed offset, so exactly-once cannot be had here",
-    )
-    .hint("Use Apache Kafka or a broker that keeps commit metadata."))
 }

@@ -17,6 +17,16 @@ pub struct TopicSpec<'a> {
     pub name: &'a str,
     pub partitions: Option<i32>,
     pub replication_factor: Option<i32>,
+    /// Keeps the last record of each key for ever.
+    pub is_compacted: bool,
+}
+
+impl<'a> TopicSpec<'a> {
+    /// All else as the broker has it by default.
+    #[must_use]
+    pub fn named(name: &'a str) -> Self {
+        Self { name, partitions: None, replication_factor: None, is_compacted: false }
+    }
 }
 
 /// Makes the topic where it is missing, and says so. Returns its partitions, and whether it was made.
@@ -95,11 +105,14 @@ async fn create(settings: &config::Kafka, topic: TopicSpec<'_>) -> Result<()> {
     let of = |error| of_kafka(&what, error);
     let admin = admin(settings).map_err(of)?;
     // -1 asks for the broker's default.
-    let new = NewTopic::new(
+    let mut new = NewTopic::new(
         topic.name,
         topic.partitions.unwrap_or(-1),
         TopicReplication::Fixed(topic.replication_factor.unwrap_or(-1)),
     );
+    if topic.is_compacted {
+        new = new.set("cleanup.policy", "compact");
+    }
     match admin.create_topics(&[new], &options()).await.map_err(of)?.into_iter().next() {
         Some(Err((_, code))) if code != Code::TopicAlreadyExists => Err(of(KafkaError::AdminOp(code))),
         _ => Ok(()),

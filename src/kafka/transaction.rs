@@ -6,8 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
@@ -15,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{ASK, Watch, base_config, of_kafka, with_properties};
+use super::group::offset_list;
 use super::producer::{Producer, fenced};
 use crate::config;
 use crate::error::{Error, Kind, Result};
@@ -26,46 +26,25 @@ const COMMIT: Duration = Duration::from_secs(10);
 /// After so long a call of librdkafka will not come back.
 const HUNG: Duration = Duration::from_secs(15);
 
-/// The position of a source, committed with its records.
-pub struct TransactionCheckpoints {
-    producer: Arc<Producer>,
-    consumer: BaseConsumer<Watch>,
-    topic: String,
+/// The transactions of one producer, one after the other.
+pub(super) struct Transactions {
+    pub(super) producer: Arc<Producer>,
     stop: CancellationToken,
     is_open: bool,
 }
 
-impl std::fmt::Debug for TransactionCheckpoints {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TransactionCheckpoints").field("topic", &self.topic).finish_non_exhaustive()
-    }
-}
-
-impl TransactionCheckpoints {
-    /// Fences former producers of the same name and begins the first transaction.
+impl Transactions {
+    /// Fences former producers of the same name, whose open transaction comes to nothing, and begins the first one.
     ///
     /// # Errors
     /// When the broker has no transactions, or refuses them.
-    pub async fn begin(
-        producer: Arc<Producer>,
-        settings: &config::Kafka,
-        transactional_id: &str,
-        topic: &str,
-        stop: CancellationToken,
-    ) -> Result<Self> {
-        let mut config: ClientConfig = with_properties(base_config(settings), settings);
-        config
-            .set("group.id", transactional_id)
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed");
-        let consumer =
-            config.create_with_context(Watch::default()).map_err(|error| of_kafka("Cannot make a consumer", error))?;
+    pub(super) async fn begin(producer: Arc<Producer>, stop: CancellationToken) -> Result<Self> {
         patiently("Beginning a transaction", &stop, || async {
             tokio::task::block_in_place(|| producer.inner.init_transactions(COMMIT))
                 .map_err(|error| producer.explain("Cannot begin a transaction", error))
         })
         .await?;
-        let mut this = Self { producer, consumer, topic: topic.to_owned(), stop, is_open: false };
+        let mut this = Self { producer, stop, is_open: false };
         this.open()?;
         Ok(this)
     }
@@ -79,12 +58,47 @@ impl TransactionCheckpoints {
         Ok(())
     }
 
-    fn position(&self, blob: &str) -> Result<TopicPartitionList> {
-        let mut offsets = TopicPartitionList::new();
-        let mut element = offsets.add_partition(&self.topic, 0);
-        element.set_offset(Offset::Offset(0)).map_err(|error| of_kafka("Cannot save the position", error))?;
-        element.set_metadata(blob);
-        Ok(offsets)
+    /// Commits what was sent with the offsets, and begins the next transaction. `member` gives the group's metadata,
+    /// and an error where the partitions are no longer its own.
+    ///
+    /// # Errors
+    /// `Aborted` when nothing of the transaction came to be, or nobody knows whether it did.
+    pub(super) async fn commit(
+        &mut self,
+        offsets: &TopicPartitionList,
+        member: impl Fn() -> Result<ConsumerGroupMetadata>,
+    ) -> Result<()> {
+        let stop = self.stop.clone();
+        let (this, member) = (&*self, &member);
+        // Two steps: once the second has begun, the first is not to be tried again.
+        patiently("Committing the position", &stop, || async {
+            let (offsets, metadata) = (offsets.clone(), member()?);
+            this.step(move |producer| producer.inner.send_offsets_to_transaction(&offsets, &metadata, COMMIT)).await
+        })
+        .await?;
+        member()?;
+        self.commit_records().await
+    }
+
+    /// Commits what was sent, and begins the next transaction.
+    ///
+    /// # Errors
+    /// As `commit`.
+    pub(super) async fn commit_records(&mut self) -> Result<()> {
+        let this = &*self;
+        patiently("Committing the transaction", &self.stop, || {
+            this.step(|producer| producer.inner.commit_transaction(COMMIT))
+        })
+        .await?;
+        self.is_open = false;
+        self.open()
+    }
+
+    /// Takes everything back and begins anew. True when it is certain that nothing of it was committed.
+    pub(super) async fn abort(&mut self) -> bool {
+        self.is_open = false;
+        let aborted = self.bounded(|producer| producer.inner.abort_transaction(COMMIT)).await;
+        matches!(aborted, Some(Ok(()))) && self.open().is_ok()
     }
 
     /// One step of a commit, which may be tried again while its error is transient.
@@ -117,9 +131,54 @@ impl TransactionCheckpoints {
     }
 }
 
+impl Drop for Transactions {
+    fn drop(&mut self) {
+        if self.is_open {
+            let _ = self.producer.inner.abort_transaction(Duration::from_secs(5));
+        }
+    }
+}
+
+/// The position of a source, committed with its records.
+pub struct TransactionCheckpoints {
+    transactions: Transactions,
+    consumer: BaseConsumer<Watch>,
+    topic: String,
+}
+
+impl std::fmt::Debug for TransactionCheckpoints {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TransactionCheckpoints").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl TransactionCheckpoints {
+    /// Fences former producers of the same name and begins the first transaction.
+    ///
+    /// # Errors
+    /// When the broker has no transactions, or refuses them.
+    pub async fn begin(
+        producer: Arc<Producer>,
+        settings: &config::Kafka,
+        transactional_id: &str,
+        topic: &str,
+        stop: CancellationToken,
+    ) -> Result<Self> {
+        let mut config = with_properties(base_config(settings), settings);
+        config
+            .set("group.id", transactional_id)
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed");
+        let consumer =
+            config.create_with_context(Watch::default()).map_err(|error| of_kafka("Cannot make a consumer", error))?;
+        let transactions = Transactions::begin(producer, stop).await?;
+        Ok(Self { transactions, consumer, topic: topic.to_owned() })
+    }
+}
+
 impl Checkpoints for TransactionCheckpoints {
     async fn load(&mut self) -> Result<Option<String>> {
-        patiently("Reading the position", &self.stop.clone(), || async {
+        patiently("Reading the position", &self.transactions.stop.clone(), || async {
             let mut asked = TopicPartitionList::new();
             asked.add_partition(&self.topic, 0);
             let found = tokio::task::block_in_place(|| self.consumer.committed_offsets(asked, ASK));
@@ -133,29 +192,9 @@ impl Checkpoints for TransactionCheckpoints {
     }
 
     async fn save(&mut self, blob: &str) -> Result<()> {
-        let offsets = self.position(blob)?;
-        let stop = self.stop.clone();
-        let this = &*self;
-        // Two steps: once the second has begun, the first is not to be tried again.
-        patiently("Committing the position", &stop, || async {
-            let offsets = offsets.clone();
-            let metadata = this.consumer.group_metadata().ok_or_else(|| Error::internal("A group has no metadata"))?;
-            this.step(move |producer| producer.inner.send_offsets_to_transaction(&offsets, &metadata, COMMIT)).await
-        })
-        .await?;
-        patiently("Committing the transaction", &stop, || {
-            this.step(|producer| producer.inner.commit_transaction(COMMIT))
-        })
-        .await?;
-        self.is_open = false;
-        self.open()
-    }
-}
-
-impl Drop for TransactionCheckpoints {
-    fn drop(&mut self) {
-        if self.is_open {
-            let _ = self.producer.inner.abort_transaction(Duration::from_secs(5));
-        }
+        let offsets = offset_list(&self.topic, [(0, 0, blob.to_owned())])?;
+        let consumer = &self.consumer;
+        let member = || consumer.group_metadata().ok_or_else(|| Error::internal("A group has no metadata"));
+        self.transactions.commit(&offsets, member).await
     }
 }

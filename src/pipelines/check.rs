@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{csv_to_kafka, kafka_to_parquet};
+use super::{bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker};
 use crate::config::{self, Kafka};
 use crate::error::{Error, Result};
 use crate::kafka::Client;
@@ -30,8 +30,10 @@ impl Checked {
 /// When there is no such pipeline, or its settings cannot be read. What cannot be reached is in the result.
 pub async fn run(pipeline: &str, config: &str) -> Result<Vec<Checked>> {
     match pipeline {
+        "bucket_to_kafka" => bucket(config::from_json(config)?).await,
         "csv_to_kafka" => csv(config::from_json(config)?).await,
         "kafka_to_parquet" => parquet(config::from_json(config)?).await,
+        "obs_worker" => worker(config::from_json(config)?).await,
         other => Err(Error::settings(format!("There is no pipeline {other:?} to check"))),
     }
 }
@@ -64,6 +66,18 @@ async fn parquet(config: kafka_to_parquet::Config) -> Result<Vec<Checked>> {
     };
     let mut checked = kafka(&config.kafka, &config.topic, true);
     checked.push(Checked::new("store", store.await));
+    Ok(checked)
+}
+
+async fn bucket(config: bucket_to_kafka::Config) -> Result<Vec<Checked>> {
+    let mut checked = vec![Checked::new("bucket", bucket_to_kafka::reach(&config).await)];
+    checked.extend(kafka(&config.kafka, &config.topic, false));
+    Ok(checked)
+}
+
+async fn worker(config: obs_worker::Config) -> Result<Vec<Checked>> {
+    let mut checked = kafka(&config.kafka, &config.topic, true);
+    checked.extend(obs_worker::reach(&config).await.into_iter().map(|(name, found)| Checked::new(name, found)));
     Ok(checked)
 }
 

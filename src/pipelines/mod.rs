@@ -1,7 +1,10 @@
 //! One room per pipeline: what the user says, what happens to a record, and how the parts are joined.
 
+pub mod bucket_to_kafka;
+mod buckets;
 pub mod check;
 pub mod csv_to_kafka;
 pub mod kafka_to_parquet;
+pub mod obs_worker;
 pub mod read_batches;
 pub mod verify;

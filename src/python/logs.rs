@@ -16,9 +16,9 @@ const KEPT: usize = 10_000;
 
 static LINES: Mutex<VecDeque<Line>> = Mutex::new(VecDeque::new());
 
-/// Level, target, message, fields.
+/// Level, target, message, fields, source file and line in it.
 #[derive(Debug, Serialize)]
-pub(super) struct Line(&'static str, String, String, Map<String, Value>);
+pub(super) struct Line(&'static str, String, String, Map<String, Value>, Option<&'static str>, Option<u32>);
 
 /// From now on keeps what the engine logs.
 pub(super) fn install() {
@@ -52,7 +52,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Keep {
         if lines.len() == KEPT {
             lines.pop_front();
         }
-        lines.push_back(Line(level, target, fields.message, fields.others));
+        let file = event.metadata().file().and_then(|file| file.rsplit('/').next());
+        let line = event.metadata().line();
+        lines.push_back(Line(level, target, fields.message, fields.others, file, line));
     }
 }
 

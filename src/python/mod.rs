@@ -27,7 +27,10 @@ mod _core {
     #[pymodule_export]
     use super::embedded::EmbeddedKafka;
     #[pymodule_export]
-    use super::{check, csv_to_kafka, kafka_to_parquet, verify};
+    use super::{
+        bucket_to_kafka, check, csv_to_kafka, kafka_to_parquet, list_tasks, obs_worker, queue_length, send_tasks,
+        verify,
+    };
 
     #[pymodule_export]
     const PARTITION_BYTES: u64 = crate::kafka::embedded::PARTITION_BYTES;
@@ -63,6 +66,64 @@ fn kafka_to_parquet(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bou
     let config = from_json(config);
     call(py, stop, beat, async move |stop, stats| {
         to_json(&pipelines::kafka_to_parquet::run(config?, stop, stats).await?)
+    })
+}
+
+/// Lists a bucket and sends a task for each new object; returns the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (config, stop, beat=None))]
+fn bucket_to_kafka(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+    let config = from_json(config);
+    call(py, stop, beat, async move |stop, stats| {
+        to_json(&pipelines::bucket_to_kafka::run(config?, stop, stats).await?)
+    })
+}
+
+/// Lists a bucket; returns the tasks as JSON and sends nothing.
+#[pyfunction]
+#[pyo3(signature = (config, stop, beat=None))]
+fn list_tasks(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+    let config = from_json(config);
+    call(py, stop, beat, async move |stop, stats| {
+        to_json(&pipelines::bucket_to_kafka::tasks(config?, stop, stats).await?)
+    })
+}
+
+/// Sends tasks, a JSON list; returns the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (config, tasks, stop, beat=None))]
+fn send_tasks(
+    py: Python<'_>,
+    config: &str,
+    tasks: &str,
+    stop: &Stop,
+    beat: Option<&Bound<'_, PyAny>>,
+) -> PyResult<String> {
+    let (config, tasks) = (from_json(config), from_json(tasks));
+    call(py, stop, beat, async move |stop, stats| {
+        to_json(&pipelines::bucket_to_kafka::send(config?, tasks?, stop, stats).await?)
+    })
+}
+
+/// Does the file tasks of a topic; returns the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (config, stop, beat=None))]
+fn obs_worker(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+    let config = from_json(config);
+    call(py, stop, beat, async move |stop, stats| to_json(&pipelines::obs_worker::run(config?, stop, stats).await?))
+}
+
+/// How many tasks wait for the group of a worker, as JSON.
+#[pyfunction]
+#[pyo3(signature = (config, stop, beat=None))]
+fn queue_length(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+    let config: Result<pipelines::obs_worker::Config, _> = from_json(config);
+    call(py, stop, beat, async move |_, _| {
+        let config = config?;
+        let partitions = tokio::task::block_in_place(|| pipelines::obs_worker::queue(&config))?;
+        let tasks: i64 = partitions.iter().map(|partition| partition.tasks).sum();
+        let (topic, group_id) = (&config.topic, &config.group_id);
+        to_json(&serde_json::json!({"topic": topic, "group_id": group_id, "tasks": tasks, "partitions": partitions}))
     })
 }
 

@@ -1,29 +1,50 @@
 //! A URL to a store and a place in it.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::list::PaginatedListStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use secrecy::ExposeSecret;
 use url::Url;
 
+use super::wire::Wire;
 use crate::config;
 use crate::error::{Error, Kind, Result};
 
 /// A store and the folder in it that a URL names.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Place {
     pub(super) store: Arc<dyn ObjectStore>,
+    /// Lists the same store page by page, where it has pages.
+    lister: Option<Arc<dyn PaginatedListStore>>,
     pub(super) root: Path,
     /// As the user wrote it, for messages; ends without a slash.
     url: String,
     /// The folder, for a place in the file system.
     folder: Option<PathBuf>,
+    doubts: Arc<Doubts>,
+}
+
+/// Of a store whose `ETag`s look like MD5 sums and are none, as with server-side encryption.
+#[derive(Debug, Default)]
+struct Doubts {
+    has_other_etags: AtomicBool,
+    /// The sums of objects whose `ETag` was another.
+    found: Mutex<HashMap<String, [u8; 16]>>,
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Place {
@@ -41,7 +62,7 @@ impl Place {
                 Error::settings(format!("No bucket in {url:?}")).hint("Write it as scheme://bucket/folder.")
             })
         };
-        let store: Arc<dyn ObjectStore> = match parsed.scheme() {
+        let opened = match parsed.scheme() {
             "file" => {
                 let path = parsed.to_file_path().map_err(|()| Error::settings(format!("Not a local path: {url}")))?;
                 return Self::local(trimmed, &path);
@@ -55,7 +76,8 @@ impl Place {
             }
         };
         let root = Path::from_url_path(parsed.path()).map_err(|error| invalid(url, error))?;
-        Ok(Self { store, root, url: trimmed.to_owned(), folder: None })
+        let Opened { store, lister } = opened;
+        Ok(Self { store, lister: Some(lister), root, url: trimmed.to_owned(), folder: None, doubts: Arc::default() })
     }
 
     fn local(url: &str, folder: &std::path::Path) -> Result<Self> {
@@ -64,7 +86,14 @@ impl Place {
             folder.canonicalize().map_err(|error| Error::io(format!("Cannot open the folder {url}"), error))?;
         let root = Path::from_absolute_path(&folder).map_err(|error| invalid(url, error))?;
         let store = LocalFileSystem::new().with_fsync(true);
-        Ok(Self { store: Arc::new(store), root, url: url.to_owned(), folder: Some(folder) })
+        Ok(Self {
+            store: Arc::new(store),
+            lister: None,
+            root,
+            url: url.to_owned(),
+            folder: Some(folder),
+            doubts: Arc::default(),
+        })
     }
 
     /// The path of `name` under this place.
@@ -74,6 +103,46 @@ impl Place {
             None => Path::parse(format!("{}/{name}", self.root).trim_start_matches('/')),
         };
         path.map_err(|error| invalid(name, error))
+    }
+
+    /// The path of the object whose key is `key`, letter for letter.
+    pub(super) fn exact(&self, key: &str) -> Result<Path> {
+        let parsed = Path::parse(key).map_err(|error| invalid(key, error))?;
+        if parsed.as_ref() != key || key.is_empty() {
+            return Err(invalid(key, "it begins or ends with a slash"));
+        }
+        self.path(key)
+    }
+
+    pub(super) fn lister(&self) -> Option<&dyn PaginatedListStore> {
+        self.lister.as_deref()
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    pub(super) fn has_other_etags(&self) -> bool {
+        self.doubts.has_other_etags.load(Ordering::Relaxed)
+    }
+
+    /// An object came over with another sum than its `ETag`: the same sum twice says that the `ETag` is no sum.
+    ///
+    /// # Errors
+    /// The first time: it should be fetched again.
+    pub(super) fn disagree(&self, key: &str, sum: [u8; 16]) -> Result<()> {
+        let mut found = self.doubts.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.insert(key.to_owned(), sum) == Some(sum) {
+            tracing::warn!(
+                bucket = self.url,
+                "the ETags of this bucket are no MD5 sums; they are not compared any more"
+            );
+            self.doubts.has_other_etags.store(true, Ordering::Relaxed);
+            found.clear();
+            return Ok(());
+        }
+        let what = format!("Cannot read {}: its MD5 sum is not its ETag", self.url(key));
+        Err(Error::new(Kind::Unavailable, what))
     }
 
     /// Where `name` is in the file system, for a place there.
@@ -94,6 +163,19 @@ impl Place {
     #[must_use]
     pub fn url(&self, name: &str) -> String {
         format!("{}/{name}", self.url)
+    }
+}
+
+/// A store and its other face.
+struct Opened {
+    store: Arc<dyn ObjectStore>,
+    lister: Arc<dyn PaginatedListStore>,
+}
+
+impl Opened {
+    fn of(store: impl ObjectStore + PaginatedListStore) -> Self {
+        let store = Arc::new(store);
+        Self { lister: store.clone(), store }
     }
 }
 
@@ -122,9 +204,10 @@ fn retries() -> RetryConfig {
     }
 }
 
-fn s3(bucket: &str, settings: &config::Store) -> Result<Arc<dyn ObjectStore>> {
+fn s3(bucket: &str, settings: &config::Store) -> Result<Opened> {
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
+        .with_http_connector(Wire)
         .with_retry(retries())
         .with_client_options(client_options(settings, settings.s3_endpoint.as_deref()))
         .with_virtual_hosted_style_request(settings.s3_virtual_hosted)
@@ -138,11 +221,11 @@ fn s3(bucket: &str, settings: &config::Store) -> Result<Arc<dyn ObjectStore>> {
     if let Some(token) = &settings.s3_session_token {
         builder = builder.with_token(token.expose_secret());
     }
-    Ok(Arc::new(builder.build().map_err(|error| of_store(bucket, error))?))
+    Ok(Opened::of(builder.build().map_err(|error| of_store(bucket, error))?))
 }
 
 /// Huawei OBS speaks S3's dialect at its own endpoint; what it really honours is probed.
-fn obs(bucket: &str, settings: &config::Store) -> Result<Arc<dyn ObjectStore>> {
+fn obs(bucket: &str, settings: &config::Store) -> Result<Opened> {
     let missing = |what| {
         Error::settings(format!("obs:// needs {what}"))
             .hint("Set it in the environment, in .env or in the settings file.")
@@ -164,14 +247,16 @@ fn obs(bucket: &str, settings: &config::Store) -> Result<Arc<dyn ObjectStore>> {
         .with_access_key_id(id)
         .with_secret_access_key(secret.expose_secret())
         .with_virtual_hosted_style_request(settings.obs_virtual_hosted)
+        .with_http_connector(Wire)
         .with_retry(retries())
         .with_client_options(client_options(settings, Some(&endpoint)));
-    Ok(Arc::new(builder.build().map_err(|error| of_store(bucket, error))?))
+    Ok(Opened::of(builder.build().map_err(|error| of_store(bucket, error))?))
 }
 
-fn gcs(bucket: &str, settings: &config::Store) -> Result<Arc<dyn ObjectStore>> {
+fn gcs(bucket: &str, settings: &config::Store) -> Result<Opened> {
     let mut builder = GoogleCloudStorageBuilder::from_env()
         .with_bucket_name(bucket)
+        .with_http_connector(Wire)
         .with_retry(retries())
         .with_client_options(client_options(settings, settings.gcs_endpoint.as_deref()));
     if let Some(endpoint) = &settings.gcs_endpoint {
@@ -188,7 +273,7 @@ fn gcs(bucket: &str, settings: &config::Store) -> Result<Arc<dyn ObjectStore>> {
         }
         builder = builder.with_application_credentials(path);
     }
-    Ok(Arc::new(builder.build().map_err(|error| of_store(bucket, error))?))
+    Ok(Opened::of(builder.build().map_err(|error| of_store(bucket, error))?))
 }
 
 /// The store's error about `what`, by what the caller can do.

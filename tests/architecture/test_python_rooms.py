@@ -11,22 +11,24 @@ from tests.architecture.tree import PACKAGE, files
 
 # From the ground up: a module imports modules of lower lines only, never one of its own line.
 LINES = [
-    {"_core", "exceptions", "layers", "sample_catalogue", "units"},
-    {"embedded", "fields", "progress", "report", "sample_data", "settings_file", "termination"},
-    {"settings"},
-    {"config", "engine"},
-    {"check", "csv_to_kafka", "kafka_to_parquet", "read_batches", "verify"},
+    {"_core", "exceptions", "layers", "parser_process", "sample_catalogue", "units"},
+    {"dbc", "embedded", "fields", "parser_setup", "progress", "report", "sample_data", "settings_file", "termination"},
+    {"settings", "worker_status"},
+    {"config", "engine", "processing_log"},
+    {"bucket_to_kafka", "check", "csv_to_kafka", "kafka_to_parquet", "obs_worker", "read_batches", "verify"},
+    {"task_generator"},
     {""},  # what `import pipeline_core` gives
     {"cli.flags", "cli.output"},
-    {"cli.bar", "cli.sample", "cli.show"},
-    {"cli.demo", "cli.transfers"},
+    {"cli.bar", "cli.commands", "cli.sample", "cli.show"},
+    {"cli.checks", "cli.demo", "cli.files", "cli.transfers"},
     {"cli"},
     {"__main__"},
 ]
 HEIGHT = {module: height for height, line in enumerate(LINES) for module in line}
 
 # Nobody who only imports the package should wait for these, or need them.
-NOT_ON_IMPORT = {"duckdb", "pandas", "polars", "pyarrow", "rich", "typer"}
+NOT_ON_IMPORT = {"can", "cantools", "cloudpickle", "duckdb", "pandas", "polars", "pyarrow", "rich", "sqlite3", "typer"}
+TERMINAL = {"rich", "typer"}
 
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path
@@ -69,7 +71,14 @@ def test_imports_point_one_way():
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith(("cli", "__main__"))])
 def test_only_the_command_line_knows_the_terminal(module):
     names = {alias.name for node in ast.walk(ast.parse(MODULES[module].read_text())) for alias in _names(node)}
-    assert not {name.split(".", maxsplit=1)[0] for name in names} & NOT_ON_IMPORT
+    assert not {name.split(".", maxsplit=1)[0] for name in names} & TERMINAL
+
+
+def test_the_parser_process_needs_the_standard_library_only():
+    tree = ast.parse(MODULES["parser_process"].read_text())
+    names = {alias.name.split(".", maxsplit=1)[0] for node in ast.walk(tree) for alias in _names(node)}
+    assert len(names) > 10
+    assert names <= sys.stdlib_module_names
 
 
 def _names(node: ast.AST) -> list[ast.alias]:

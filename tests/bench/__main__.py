@@ -1,4 +1,4 @@
-"""`python -m tests.bench csv_to_kafka|kafka_to_parquet|all`: run the benchmark and print its table."""
+"""`python -m tests.bench all`, or one of the pipelines: run the benchmark and print its table."""
 # ruff: noqa: T201 - a command line speaks to its user
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import shapes
-from .broker import broker
+from . import files, shapes
+from .broker import Broker, broker
 from .clients import CONSUMER, PRODUCER
-from .contestants import CONTESTANTS
+from .contestants import BUCKET_TO_KAFKA, CONTESTANTS, CSV_TO_KAFKA, KAFKA_TO_PARQUET, OBS_WORKER
+from .file_course import FileCourse
 from .goals import verdicts
 from .lap import LapError
 from .machine import machine, versions
@@ -23,22 +24,21 @@ from .race import PARTITIONS, Course, Race
 from .table import markdown, show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+Named = TypeVar("Named", shapes.Shape, files.Files, files.Keys)
 
 
 def main() -> int:
     """Do what the arguments say; the exit code."""
     chosen = _arguments()
     commands = list(CONTESTANTS) if chosen.command == "all" else [chosen.command]
-    wanted = [shape for shape in shapes.SHAPES if chosen.shape in (shape.name, "both")]
     folder = Path(tempfile.mkdtemp(prefix="pipeline_core-bench-"))
     races: list[Race] = []
     try:
         with broker() as there:
-            course = Course(there, folder)
-            for shape in wanted:
-                data = shapes.write(shape, chosen.rows or shape.default_rows, folder)
-                races += [course.race(command, data, chosen.rounds, chosen.only) for command in commands]
+            races += _row_races(there, folder, commands, chosen)
+            races += _file_races(there, folder, commands, chosen)
     except LapError as error:
         print(error, file=sys.stderr)
         return 1
@@ -46,6 +46,8 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     for command in commands:
         of_command = [race for race in races if race.command == command]
+        if not of_command:
+            continue
         if chosen.markdown:
             print(f"### {command}\n\n{markdown(of_command)}\n")
         else:
@@ -53,6 +55,30 @@ def main() -> int:
     if chosen.json:
         chosen.json.write_text(json.dumps(document(races), indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _row_races(there: Broker, folder: Path, commands: Sequence[str], chosen: argparse.Namespace) -> list[Race]:
+    course, races = Course(there, folder), list[Race]()
+    of_rows = [command for command in commands if command in (CSV_TO_KAFKA, KAFKA_TO_PARQUET)]
+    for shape in _wanted(shapes.SHAPES, chosen) if of_rows else ():
+        data = shapes.write(shape, chosen.rows or shape.default_rows, folder)
+        races += [course.race(command, data, chosen.rounds, chosen.only) for command in of_rows]
+    return races
+
+
+def _file_races(there: Broker, folder: Path, commands: Sequence[str], chosen: argparse.Namespace) -> list[Race]:
+    course, races = FileCourse(there, folder), list[Race]()
+    if OBS_WORKER in commands:
+        some = [one.cut(chosen.files) for one in _wanted(files.FILES, chosen)]
+        races += [course.work_race(one, chosen.rounds, chosen.only) for one in some]
+    if BUCKET_TO_KAFKA in commands:
+        buckets = [one.cut(chosen.files) for one in _wanted(files.KEYS, chosen)]
+        races += [course.list_race(one, chosen.rounds, chosen.only) for one in buckets]
+    return races
+
+
+def _wanted(all_of_them: Iterable[Named], chosen: argparse.Namespace) -> list[Named]:
+    return [one for one in all_of_them if chosen.shape in (one.name, "all")]
 
 
 def document(races: Sequence[Race]) -> dict[str, Any]:
@@ -64,7 +90,7 @@ def document(races: Sequence[Race]) -> dict[str, Any]:
         "races": [
             {
                 "command": race.command,
-                "shape": race.data.shape.name,
+                "shape": race.data.name,
                 "rows": race.data.rows,
                 "bytes": race.data.bytes,
                 "laps": {one.name: [asdict(lap) for lap in laps] for one, laps in race.laps.items()},
@@ -79,8 +105,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("command", choices=[*CONTESTANTS, "all"])
     parser.add_argument("--rows", type=_count, help="rows of either shape; 500,000 wide, 2,000,000 narrow without it")
+    parser.add_argument("--files", type=_count, help="files and keys at most, for the races over object stores")
     parser.add_argument("--rounds", type=_count, default=5, help="runs of each contestant (5)")
-    parser.add_argument("--shape", choices=["wide", "narrow", "both"], default="both")
+    names = [one.name for one in (*shapes.SHAPES, *files.FILES, *files.KEYS)]
+    parser.add_argument("--shape", choices=[*names, "all"], default="all")
     parser.add_argument("--only", type=lambda text: text.split(","), help="contestants by name, with commas")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement to FILE")
     parser.add_argument("--markdown", action="store_true", help="print the table of the README")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
+from . import files
 from .clients import FLUSH_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Part(Enum):
@@ -17,6 +22,10 @@ class Part(Enum):
     """As the original program did it."""
     MODERN = "modern"
     """As a good engineer would write it today; the fastest of several counts."""
+    PLAIN = "plain"
+    """As everybody writes it first: boto3, one thing after the other."""
+    ONE_PROCESS = "one process"
+    """Ours, with one process where another line has two."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +38,19 @@ class Contestant:
     part: Part
     flush_rows: int | None = None
     """Rows of a file of ours, where it is not to be the default."""
+    processes: int = 1
+    """Parser processes of ours."""
+    is_slow: bool = False
+    """Whether it is given a part of the work, for all of it would take minutes."""
 
 
 CSV_TO_KAFKA = "csv_to_kafka"
 KAFKA_TO_PARQUET = "kafka_to_parquet"
+OBS_WORKER = "obs_worker"
+BUCKET_TO_KAFKA = "bucket_to_kafka"
+
+ONE = Contestant("ours", "**pipeline_core**, 1 process", "ours", Part.OURS)
+TWO = Contestant("ours2", "**pipeline_core**, 2 processes", "ours", Part.OURS, processes=2)
 
 CONTESTANTS = {
     CSV_TO_KAFKA: (
@@ -50,4 +68,26 @@ CONTESTANTS = {
         Contestant("pyarrow", "confluent-kafka + pyarrow", "with_pyarrow", Part.MODERN),
         Contestant("polars", "confluent-kafka + polars", "with_polars", Part.MODERN),
     ),
+    OBS_WORKER: (
+        ONE,
+        TWO,
+        Contestant("ceiling", "ceiling: bare get and put, same client", "ceiling", Part.CEILING),
+        Contestant("boto3", "boto3, one after the other", "boto3_loop", Part.PLAIN, is_slow=True),
+        Contestant("original", "ThreadPool + boto3 + confluent-kafka", "original", Part.ORIGINAL, is_slow=True),
+        Contestant("obstore", "obstore + asyncio + confluent-kafka", "with_obstore", Part.MODERN),
+    ),
+    BUCKET_TO_KAFKA: (
+        Contestant("ours", "**pipeline_core**", "ours", Part.OURS),
+        Contestant("ceiling", "ceiling: pages fetched, not read", "ceiling", Part.CEILING),
+        Contestant("boto3", "boto3's paginator", "boto3_pages", Part.PLAIN),
+        Contestant("obstore", "obstore's list", "with_obstore", Part.MODERN),
+    ),
 }
+COMPUTED = (TWO, replace(ONE, part=Part.ONE_PROCESS))
+"""Who takes part where the parser computes: that is about processes, and nothing else."""
+
+
+def field_of(command: str, shape: str, names: Sequence[str] | None = None) -> list[Contestant]:
+    """Those of a command who race over a shape, or those of them who are named."""
+    runs = COMPUTED if shape == files.COMPUTED.name else CONTESTANTS[command]
+    return [one for one in runs if names is None or one.name in names]

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 if TYPE_CHECKING:
-    from .task import SendTask, WriteTask
+    from .task import ListTask, SendTask, WorkTask, WriteTask
 
 ROOT = Path(__file__).parents[2]
 LONGEST_SECONDS = 1200
 STDERR_LINES = 20
-OURS = ("KAFKA_", "PIPELINE_CORE_", "AWS_", "OBS_", "GCS_")
+OURS = (
+    *("KAFKA_", "PIPELINE_CORE_", "AWS_", "OBS_", "GCS_", "CLEANUP_"),
+    *("DBC_FACTORY", "DEST_", "FILE_PREFIX", "MAX_FILES", "POOL_SIZE", "SINGLE_FILE", "SOURCE_BUCKET"),
+)
 """Variables that would set what the task does not."""
 
 
@@ -37,7 +40,7 @@ class Lap:
     process_seconds: float
     """From before the process was started until it had ended."""
     cpu_seconds: float
-    """User and system, of the whole process."""
+    """User and system, of the whole process and of those that it started."""
     work_cpu_seconds: float
     peak_bytes: int
     """The most memory the process had."""
@@ -45,11 +48,13 @@ class Lap:
     """What all programs of the machine computed meanwhile."""
     broker_cpu_seconds: float | None = None
     """Of the broker, where it is ours."""
+    store_cpu_seconds: float = 0.0
+    """Of the S3 server, where there is one."""
     said: dict[str, Any] = field(default_factory=dict)
     """What else the contestant reported."""
 
 
-def run(module: str, task: SendTask | WriteTask, folder: Path) -> Lap:
+def run(module: str, task: SendTask | WriteTask | WorkTask | ListTask, folder: Path) -> Lap:
     """Run a contestant in `folder`.
 
     Raises:

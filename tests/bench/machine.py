@@ -13,7 +13,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 GIB = 1024**3
-PACKAGES = ("pipeline_core", "confluent-kafka", "orjson", "pandas", "polars", "pyarrow")
+PACKAGES = ("pipeline_core", "boto3", "confluent-kafka", "obstore", "orjson", "pandas", "polars", "pyarrow")
 
 
 def machine() -> dict[str, str]:

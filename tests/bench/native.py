@@ -1,4 +1,4 @@
-"""The engine's two functions that are there for the benchmark alone."""
+"""The engine's functions that are there for the benchmark alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from pipeline_core import _core
 
+from .contestants import CSV_TO_KAFKA, KAFKA_TO_PARQUET, OBS_WORKER
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NAMES = ("bench_produce", "bench_consume")
+OF_COMMAND = {CSV_TO_KAFKA: "bench_produce", KAFKA_TO_PARQUET: "bench_consume", OBS_WORKER: "bench_transfer"}
+"""What a ceiling is measured with."""
 
 
 def native(name: str) -> Callable[..., str]:
@@ -24,6 +27,6 @@ def native(name: str) -> Callable[..., str]:
     return getattr(_core, name)
 
 
-def has_natives() -> bool:
-    """Whether the wheel can say what the ceilings are."""
-    return all(hasattr(_core, name) for name in NAMES)
+def has_native(command: str) -> bool:
+    """Whether the wheel can say what the ceiling of a command is."""
+    return command not in OF_COMMAND or hasattr(_core, OF_COMMAND[command])

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow.parquet as pq
 
 from . import lap
-from .contestants import CONTESTANTS, CSV_TO_KAFKA, Contestant, Part
+from .contestants import CONTESTANTS, CSV_TO_KAFKA, Contestant, Part, field_of
 from .lap import Lap, LapError
 from .shapes import KEY, Data
 from .task import SendTask, WriteTask
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from .broker import Broker
 
@@ -28,13 +28,54 @@ PARTITIONS = 4
 FILLER = next(one for one in CONTESTANTS[CSV_TO_KAFKA] if one.name == "orjson")
 
 
+class Work(Protocol):
+    """What a race is run on."""
+
+    @property
+    def name(self) -> str:
+        """Of the shape."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What is counted: rows, files, keys."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many of them."""
+        ...
+
+    @property
+    def slow_rows(self) -> int:
+        """How many of them for those who are slow."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all rows; 0 where that says nothing."""
+        ...
+
+
 @dataclass(frozen=True)
 class Race:
     """The laps of one command on one shape."""
 
     command: str
-    data: Data
+    data: Work
     laps: dict[Contestant, list[Lap]] = field(default_factory=dict)
+
+    def run(self, rounds: int, names: Sequence[str] | None, lap_of: Callable[[Contestant], Lap]) -> None:
+        """Let all run `rounds` times, or those that are named."""
+        field_ = field_of(self.command, self.data.name, names)
+        self.laps.update({one: [] for one in field_})
+        for number in range(rounds):
+            at = number % max(1, len(field_))
+            for contestant in field_[at:] + field_[:at]:
+                taken = lap_of(contestant)
+                self.laps[contestant].append(taken)
+                what = f"{self.command} {self.data.name} {number + 1}/{rounds} {contestant.name}"
+                _say(f"{what}: {taken.seconds:.2f} s")
 
     def seconds(self, contestant: Contestant) -> float:
         """The median of the work alone."""
@@ -46,11 +87,19 @@ class Race:
 
     def fastest(self, part: Part) -> Contestant | None:
         """Of those that stand for `part`, the fastest."""
-        return min((one for one in self.laps if one.part is part), key=self.seconds, default=None)
+        return max((one for one in self.laps if one.part is part), key=self.rate, default=None)
+
+    def rate(self, contestant: Contestant) -> float:
+        """Rows a second."""
+        return self.rows(contestant) / self.seconds(contestant)
+
+    def rows(self, contestant: Contestant) -> int:
+        """How many rows it was given."""
+        return self.data.slow_rows if contestant.is_slow else self.data.rows
 
     def times_faster(self, ours: Contestant, other: Contestant) -> float:
         """Our rows a second by the other's."""
-        return self.seconds(other) / self.seconds(ours)
+        return self.rows(ours) / self.rows(other) * self.seconds(other) / self.seconds(ours)
 
 
 @dataclass(frozen=True)
@@ -62,18 +111,11 @@ class Course:
 
     def race(self, command: str, data: Data, rounds: int, names: Sequence[str] | None = None) -> Race:
         """Run all contestants, or those that are named, `rounds` times."""
-        field_ = [one for one in CONTESTANTS[command] if names is None or one.name in names]
-        race = Race(command, data, {one: [] for one in field_})
+        race = Race(command, data)
         # Also wakes the broker up: its first million messages are slower than those after it.
         with self.topic() as full:
             self.send(FILLER, data, full)
-            for number in range(rounds):
-                at = number % max(1, len(field_))
-                for contestant in field_[at:] + field_[:at]:
-                    taken = self._lap(command, contestant, data, full)
-                    race.laps[contestant].append(taken)
-                    what = f"{command} {data.shape.name} {number + 1}/{rounds} {contestant.name}"
-                    _say(f"{what}: {taken.seconds:.2f} s")
+            race.run(rounds, names, lambda contestant: self._lap(command, contestant, data, full))
         return race
 
     @contextmanager

@@ -64,6 +64,17 @@ class Data:
     rows: int
     bytes: int
     """Bytes of all values, as compact JSON."""
+    unit: str = "rows"
+
+    @property
+    def name(self) -> str:
+        """Of the shape."""
+        return self.shape.name
+
+    @property
+    def slow_rows(self) -> int:
+        """All do all rows."""
+        return self.rows
 
 
 def write(shape: Shape, count: int, folder: Path) -> Data:

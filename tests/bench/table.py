@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from .race import Race
 
 MB = 1_000_000
-HEADER = ("shape", "contestant", "rows/s", "MB/s", "seconds", "whole process", "CPU s", "peak MB", "ours is", "goal")
+COLUMNS = ("MB/s", "seconds", "whole process", "CPU s", "peak MB", "ours is", "goal")
 WIDTH = 160
 """Where the output is no terminal."""
+SMALL = 10
+"""From here on, MB/s need no decimals."""
 LEFT = 2
 """Columns of text; the others are numbers."""
+
+
+def header(races: Sequence[Race]) -> tuple[str, ...]:
+    """The names of the columns."""
+    return ("shape", "contestant", f"{races[0].data.unit}/s", *COLUMNS)
 
 
 def rows(races: Sequence[Race]) -> list[list[str]]:
@@ -32,14 +39,15 @@ def rows(races: Sequence[Race]) -> list[list[str]]:
 
 def markdown(races: Sequence[Race]) -> str:
     """The table for the README, and what it was taken on."""
-    lines = [HEADER, ["---"] * LEFT + ["---:"] * (len(HEADER) - LEFT), *rows(races)]
+    names = header(races)
+    lines = [names, ["---"] * LEFT + ["---:"] * (len(names) - LEFT), *rows(races)]
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", _basis(races)])
 
 
 def show(title: str, races: Sequence[Race]) -> None:
     """Print the table to the terminal."""
     table = Table(title=title)
-    for at, name in enumerate(HEADER):
+    for at, name in enumerate(header(races)):
         table.add_column(name, justify="left" if at < LEFT else "right", overflow="fold")
     for race in races:
         for contestant in race.laps:
@@ -57,10 +65,10 @@ def _row(race: Race, one: Contestant) -> list[str]:
     seconds = race.seconds(one)
     ratio, goal = _against(race, one)
     return [
-        race.data.shape.name,
+        race.data.name,
         one.label,
-        f"{race.data.rows / seconds:,.0f}",
-        f"{race.data.bytes / seconds / MB:,.0f}",
+        f"{race.rate(one):,.0f}",
+        _megabytes(race, one),
         f"{seconds:.2f}",
         f"{race.median(one, 'process_seconds'):.2f}",
         f"{race.median(one, 'cpu_seconds'):.2f}",
@@ -68,6 +76,11 @@ def _row(race: Race, one: Contestant) -> list[str]:
         ratio,
         goal,
     ]
+
+
+def _megabytes(race: Race, one: Contestant) -> str:
+    rate = race.rate(one) * race.data.bytes / race.data.rows / MB
+    return "" if not rate else f"{rate:,.1f}" if rate < SMALL else f"{rate:,.0f}"
 
 
 def _against(race: Race, one: Contestant) -> tuple[str, str]:
@@ -102,11 +115,15 @@ def _disturbance(races: Sequence[Race]) -> list[str]:
     known = [(lap, lap.broker_cpu_seconds) for lap in laps if lap.broker_cpu_seconds is not None]
     if not known:
         return []
-    foreign = sum(max(0.0, lap.machine_cpu_seconds - lap.cpu_seconds - broker) for lap, broker in known)
+    foreign = sum(
+        max(0.0, lap.machine_cpu_seconds - lap.cpu_seconds - lap.store_cpu_seconds - broker) for lap, broker in known
+    )
     share = foreign / sum(lap.process_seconds for lap, _ in known) / (os.cpu_count() or 1)
     return [f"other programs took {share:.0%} of the CPUs"]
 
 
 def _size(race: Race) -> str:
     data = race.data
-    return f"{data.shape.name}: {data.rows:,} rows of {data.bytes / data.rows:,.0f} B"
+    each = f" of {data.bytes / data.rows:,.0f} B" if data.bytes else ""
+    less = f", {data.slow_rows:,} for the slow" if data.slow_rows < data.rows else ""
+    return f"{data.name}: {data.rows:,} {data.unit}{each}{less}"

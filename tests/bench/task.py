@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .children import peak_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -45,37 +46,86 @@ class WriteTask:
     """Rows of a file of ours; None is its default."""
 
 
-Task = TypeVar("Task", SendTask, WriteTask)
+@dataclass(frozen=True)
+class StoreAccess:
+    """An S3 server."""
+
+    url: str
+    key: str
+    secret: str
+    region: str
 
 
-def perform(kind: type[Task], work: Callable[[Task], dict[str, Any] | None]) -> None:
+@dataclass(frozen=True)
+class WorkTask:
+    """Work off the tasks on a topic: each file gives one object and one notice."""
+
+    servers: str
+    topic: str
+    result_topic: str
+    group: str
+    store: StoreAccess
+    bucket: str
+    dest_bucket: str
+    suffix: str
+    """What the key of a result has behind the key of its file."""
+    key_file: str
+    """The keys of the files as a JSON list, for the one that needs no topic."""
+    parser: str
+    processes: int
+    scratch: str
+    """A folder of this run alone."""
+
+    def keys(self) -> list[str]:
+        """The keys of the files."""
+        return json.loads(Path(self.key_file).read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class ListTask:
+    """List a bucket."""
+
+    servers: str
+    store: StoreAccess
+    bucket: str
+    prefix: str
+    most: int
+    """More than there are keys."""
+
+
+Task = TypeVar("Task", SendTask, WriteTask, WorkTask, ListTask)
+
+
+def perform(kind: type[Task], work: Callable[[Task], dict[str, Any] | None], *, is_abrupt: bool = False) -> None:
     """Do the task on the command line and print what it took.
 
     The clock runs from after the imports, when the task is known, until `work` returns: everything is acknowledged,
     or written and committed, and the client is closed. `work` may return more to report, or its own `seconds` where
-    it has to prepare something that is not the work.
+    it has to prepare something that is not the work, and `children_peak_bytes` where others work for it.
+    `is_abrupt` ends the process without the interpreter's end, which obstore's threads do not always survive.
     """
-    task = kind(**json.loads(sys.argv[1]))
+    task = parsed(kind, json.loads(sys.argv[1]))
     cpu, started = _cpu_seconds(), time.perf_counter()
     more = work(task) or {}
     result = {
         "seconds": time.perf_counter() - started,
         "work_cpu_seconds": _cpu_seconds() - cpu,
-        "peak_bytes": _peak_bytes(),
+        # `ru_maxrss` would count the parent's at the time of the fork.
+        "peak_bytes": peak_of("self") + more.pop("children_peak_bytes", 0),
     }
-    print(json.dumps(result | more))
+    print(json.dumps(result | more), flush=True)
+    if is_abrupt:
+        os._exit(0)
+
+
+def parsed(kind: type[Task], values: dict[str, Any]) -> Task:
+    """The task of a command line."""
+    if "store" in values:
+        values["store"] = StoreAccess(**values["store"])
+    return kind(**values)
 
 
 def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _peak_bytes() -> int:
-    """The most memory this program ever had; `ru_maxrss` would count the parent's at the time of the fork."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        name, _, value = line.partition(":")
-        if name == "VmHWM":
-            return int(value.split()[0]) * KIB
-    message = "The kernel does not tell VmHWM"
-    raise RuntimeError(message)
+    """Of this process, and of those that it has started and seen end."""
+    usages = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -29,7 +29,7 @@ def failed(folder: Path, pipeline: str, **settings: object) -> tuple[int, str, d
     """Run a command that fails: its exit code, the error's kind and the error."""
     ended = run(folder, pipeline, log_format="json", **settings)
     error = ended.error
-    assert error["message"], error
+    assert error["event"], error
     assert error.get("hint"), f"What should be done about it? {error}"
     return ended.code, error["kind"], error
 
@@ -106,7 +106,7 @@ def test_an_unknown_topic_is_said(kafka, tmp_path) -> None:
     where = {"topic": "nothing-here", "bootstrap_servers": kafka.bootstrap}
     for pipeline, settings in (("kafka-to-parquet", {"to": tmp_path / "lake"}), (f"verify {tmp_path}", {})):
         code, kind, error = failed(tmp_path, pipeline, **where, **settings)
-        assert (code, kind, "nothing-here" in error["message"]) == (1, "not_found", True), error
+        assert (code, kind, "nothing-here" in error["event"]) == (1, "not_found", True), error
     assert topics.partitions(kafka, "nothing-here") == 0
 
 
@@ -151,7 +151,7 @@ def test_a_file_that_is_not_in_its_bucket_is_said(kafka, topic, s3, bucket, tmp_
     url = f"s3://{bucket}/in/orders.csv"
     where = {"topic": topic, "bootstrap_servers": kafka.bootstrap, **s3_settings(s3)}
     code, kind, error = failed(tmp_path, f"csv-to-kafka {url}", **where)
-    assert (code, kind, url in error["message"]) == (1, "not_found", True)
+    assert (code, kind, url in error["event"]) == (1, "not_found", True)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_setting_that_is_missing_or_wrong_is_said(kafka, tmp_path, pipeline, s
     (tmp_path / "x.csv").write_text("a\n1\n")
     code, kind, error = failed(tmp_path, pipeline, bootstrap_servers=kafka.bootstrap, **settings)
     assert (code, kind) == (2, "settings"), error
-    assert said in error["message"]
+    assert said in error["event"]
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(kafka, noise, tmp_path, mounted
     given |= {"session_timeout_seconds": 1, "spill_dir": disk if which == "spill_dir" else tmp_path / "spill"}
     code, kind, error = failed(tmp_path, "kafka-to-parquet", **given)
     assert (code, kind) == (1, "capacity"), error
-    assert str(disk) in error["message"]
+    assert str(disk) in error["event"]
     assert all(oracle.NAME.fullmatch(name) for name in place.names())
     mounted("size=64m")
     succeed(tmp_path, "kafka-to-parquet", **given)
@@ -225,7 +225,7 @@ def test_a_folder_that_may_only_be_read_is_said(kafka, noise, csv, tmp_path, mou
         # A small limit, so that the file does not stay in memory.
         ended = failed(tmp_path, "kafka-to-parquet", **where, **given, group_id=dice, until="end", memory_limit="16MB")
     assert ended[:2] == (1, "access"), ended
-    assert str(disk) in ended[2]["message"]
+    assert str(disk) in ended[2]["event"]
 
 
 @pytest.mark.usefixtures("csv")
@@ -234,4 +234,4 @@ def test_a_file_where_a_folder_should_be_is_said(kafka, topic, tmp_path, to) -> 
     where = {"topic": topic, "bootstrap_servers": kafka.bootstrap}
     _, kind, error = failed(tmp_path, "kafka-to-parquet", to=tmp_path / to, **where)
     assert kind in {"settings", "conflict", "access"}, error
-    assert "orders.csv" in error["message"]
+    assert "orders.csv" in error["event"]

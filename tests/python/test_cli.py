@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline_core import csv_to_kafka, kafka_to_parquet
+from pipeline_core import csv_to_kafka, kafka_to_parquet, obs_worker, progress
 from pipeline_core.cli import app, transfers
 from pipeline_core.exceptions import NotFoundError, UnavailableError
 from pipeline_core.report import PartitionReport, Report, VerifyReport
@@ -18,20 +18,27 @@ from pipeline_core.report import PartitionReport, Report, VerifyReport
 pytestmark = pytest.mark.usefixtures("no_settings")
 
 COMMANDS = [
+    ["bucket-to-kafka"],
     ["csv-to-kafka"],
     ["kafka-to-parquet"],
+    ["obs-worker"],
+    ["obs-worker", "status"],
     ["verify"],
     ["check"],
+    ["check", "bucket-to-kafka"],
     ["check", "csv-to-kafka"],
     ["check", "kafka-to-parquet"],
+    ["check", "obs-worker"],
     ["config", "show"],
     ["sample-data"],
     ["demo"],
 ]
 FLAGS = {
+    "bucket-to-kafka": "--bucket --prefix --dest-bucket --dest-key --max-files --include --exclude --since --resend",
     "csv-to-kafka": "--topic --key --encoding --rate --limit --partitions --exactly-once --resume --typed",
     "kafka-to-parquet": "--topic --group-id --to --format --flush-rows --flush-bytes --flush-seconds --idle-seconds"
     " --until --compression --typed --partition-by --memory-limit",
+    "obs-worker": "--processes --parser --until --task-timeout --task-memory --max-attempts --log-db --group-id",
     "verify": "--topic",
 }
 COMMON = "--config --json --log-level --log-format --property --bootstrap-servers"
@@ -151,8 +158,37 @@ def test_an_error_is_a_log_record_when_logs_are_json(invoke, monkeypatch):
     monkeypatch.setattr(csv_to_kafka, "run", raising(UnavailableError("No broker answers", "Start it.")))
     result = invoke("csv-to-kafka", "a.csv", "--log-format", "json")
     record = json.loads(result.stderr)
-    assert (record["level"], record["message"], record["hint"]) == ("ERROR", "No broker answers", "Start it.")
+    assert (record["level"], record["event"], record["hint"]) == ("error", "No broker answers", "Start it.")
     assert record["kind"] == "unavailable"
+    assert (record["logger"], record["filename"], record["func_name"]) == ("pipeline_core", "output.py", "fail")
+    assert record["lineno"] > 1
+    assert datetime.fromisoformat(record["timestamp"]).tzinfo
+
+
+def test_a_line_of_the_engine_has_its_place_and_its_fields_when_logs_are_json(invoke, monkeypatch):
+    fields = {"file_key": "a.csv", "processing_time": 2.5, "level": "mine"}
+    target = "pipeline_core.pipelines.obs_worker"
+    line = ["INFO", target, "processed a file", fields, "src/pipelines/obs_worker/work.rs", 185]
+
+    def run(*_arguments, **_settings):
+        progress.log(tuple(line))
+        message = "Enough"
+        raise UnavailableError(message)
+
+    monkeypatch.setattr(obs_worker, "run", run)
+    result = invoke("obs-worker", "--log-format", "json")
+    record = json.loads(result.stderr.splitlines()[0])
+    assert datetime.fromisoformat(record.pop("timestamp")).tzinfo
+    assert record == {
+        "event": "processed a file",
+        "logger": target,
+        "level": "info",
+        "filename": "work.rs",
+        "func_name": "obs_worker",
+        "lineno": 185,
+        "file_key": "a.csv",
+        "processing_time": 2.5,
+    }
 
 
 def test_a_traceback_is_for_debugging_only(invoke, monkeypatch):
@@ -236,7 +272,8 @@ def test_config_show_tells_values_and_origins_and_no_secret(invoke, monkeypatch)
     assert ["s3_endpoint", "http://***@s3:9000", "environment", "AWS_ENDPOINT_URL"] in lines
     assert ["bootstrap_servers", "localhost:9092", "default"] in lines
     assert ["to", "required"] in lines
-    assert {line[0] for line in lines} >= {"[kafka]", "[store]", "[csv_to_kafka]", "[kafka_to_parquet]", "[verify]"}
+    sections = "[kafka] [store] [bucket_to_kafka] [csv_to_kafka] [kafka_to_parquet] [obs_worker] [verify]"
+    assert {line[0] for line in lines} >= set(sections.split())
 
 
 def test_config_show_is_json_on_request(invoke):

@@ -76,7 +76,7 @@ def test_kafka_to_parquet_refuses_a_broker_that_drops_commit_metadata(kafka, tmp
     with forgetful(kafka) as address:
         ended = run(tmp_path, "kafka-to-parquet", bootstrap_servers=address, **settings)
     assert ended.code == 2, ended.err
-    assert "does not keep the metadata of a committed offset" in ended.error["message"]
+    assert "does not keep the metadata of a committed offset" in ended.error["event"]
     assert ended.error["hint"]
     assert not list((tmp_path / "lake").rglob("*.parquet"))
     assert run(tmp_path, "kafka-to-parquet", bootstrap_servers=kafka.bootstrap, **settings).code == 0

@@ -8,6 +8,7 @@ import pytest
 from pipeline_core import Stop
 from pipeline_core.progress import Heartbeat, Stats
 
+FIELDS = {"topic": "t", "partition": 3}
 STATS = {
     "rows_read": 10,
     "rows_written": 8,
@@ -25,18 +26,34 @@ def beat(*logs):
 
 def test_log_lines_arrive_under_the_package_s_logger(caplog):
     caplog.set_level(logging.DEBUG, "pipeline_core")
-    Heartbeat(Stop())(beat(["WARNING", "pipeline_core::kafka::source", "100 % lag", {"topic": "t", "partition": 3}]))
+    Heartbeat(Stop())(beat(["WARNING", "pipeline_core::kafka::source", "100 % lag", FIELDS, "src/kafka/source.rs", 7]))
     (record,) = caplog.records
     assert record.name == "pipeline_core.kafka.source"
     assert record.levelno == logging.WARNING
     assert record.getMessage() == "100 % lag (topic=t partition=3)"
-    assert record.fields == {"topic": "t", "partition": 3}
+    assert record.fields == FIELDS
+    assert (record.filename, record.lineno, record.funcName) == ("source.rs", 7, "source")
 
 
 def test_lines_below_the_level_are_dropped(caplog):
     caplog.set_level(logging.INFO, "pipeline_core")
-    Heartbeat(Stop())(beat(["DEBUG", "pipeline_core::csv", "noise", {}], ["ERROR", "pipeline_core::csv", "real", {}]))
+    noise = ["DEBUG", "pipeline_core.csv", "noise", {}, "csv.rs", None]
+    Heartbeat(Stop())(beat(noise, ["ERROR", "pipeline_core.csv", "real", {}, "csv.rs", None]))
     assert [record.getMessage() for record in caplog.records] == ["real"]
+
+
+def test_who_asks_for_the_lines_gets_them_whatever_their_level(caplog):
+    caplog.set_level(logging.ERROR, "pipeline_core")
+    lines = (
+        ["INFO", "pipeline_core.csv", "quiet", {"a": 1}, "csv.rs", 3],
+        ["DEBUG", "pipeline_core.csv", "b", {}, "", None],
+    )
+    seen = []
+    heartbeat = Heartbeat(Stop(), on_lines=seen.extend)
+    heartbeat(beat(*lines))
+    heartbeat(beat())
+    assert seen == [*lines]
+    assert caplog.records == []
 
 
 def test_counts_reach_the_callback():

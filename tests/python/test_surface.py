@@ -10,19 +10,19 @@ import pytest
 from pydantic import SecretStr
 
 import pipeline_core
-from pipeline_core import csv_to_kafka, kafka_to_parquet
+from pipeline_core import bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker
 from pipeline_core.cli import flags
 from pipeline_core.settings import PipelineSettings
 
 READ_BATCHES = sys.modules["pipeline_core.read_batches"]
 VERIFY = sys.modules["pipeline_core.verify"]
-MODULES = [csv_to_kafka, kafka_to_parquet, READ_BATCHES, VERIFY]
+MODULES = [bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker, READ_BATCHES, VERIFY]
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_keywords_of_a_call_are_the_fields_of_its_settings(module):
-    positional = {READ_BATCHES: {"topic"}, VERIFY: {"to"}}.get(module, set())
-    assert set(get_type_hints(module.Arguments)) == {"config_file", *module.Config.model_fields} - positional
+    of_its_own = {obs_worker: {"parser"}, READ_BATCHES: {"topic"}, VERIFY: {"to"}}.get(module, set())
+    assert set(get_type_hints(module.Arguments)) == {"config_file", *module.Config.model_fields} - of_its_own
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -39,7 +39,14 @@ def test_every_setting_is_described_and_has_a_flag_unless_it_is_a_secret(module)
 
 
 def test_the_pipelines_are_registered_by_name():
-    assert set(PipelineSettings.registry) == {"csv_to_kafka", "kafka_to_parquet", "read_batches", "verify"}
+    assert set(PipelineSettings.registry) == {
+        "bucket_to_kafka",
+        "csv_to_kafka",
+        "kafka_to_parquet",
+        "obs_worker",
+        "read_batches",
+        "verify",
+    }
     assert set(PipelineSettings.blocks) == {"kafka", "store"}
 
 

@@ -21,6 +21,7 @@ from .environment import everything
 from .install import cache_folder
 from .kafka import install_kafka
 from .s3 import install_s3
+from .s3_memory import install_s3_memory
 
 POLL_SECONDS = 0.05
 STOP_SECONDS = 60
@@ -54,7 +55,7 @@ def main() -> int:
 def install() -> list[Path]:
     """Install what is missing, side by side; the folders of the programs."""
     with ThreadPoolExecutor() as pool:
-        installing = [pool.submit(install_kafka), pool.submit(install_s3)]
+        installing = [pool.submit(one) for one in (install_kafka, install_s3, install_s3_memory)]
     return [folder.result() for folder in installing]
 
 

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Kind = Literal["lose_request", "lose_reply", "answer", "delay", "strip_preconditions"]
-CODES = {409: "ConditionalRequestConflict", 412: "PreconditionFailed", 429: "SlowDown", 503: "SlowDown"}
+CODES = {
+    403: "AccessDenied",
+    409: "ConditionalRequestConflict",
+    412: "PreconditionFailed",
+    429: "SlowDown",
+    503: "SlowDown",
+}
 
 
 @dataclass

@@ -68,19 +68,19 @@ def install_s3() -> Path:
     return installed("versitygw", MODULE, _build)
 
 
-def start_s3() -> S3:
-    """Install what is missing and start an empty store; `server.close()` ends it."""
+def start_s3(key: str = KEY, secret: str = SECRET) -> S3:
+    """Install what is missing and start an empty store that knows this account; `server.close()` ends it."""
     program = install_s3() / "versitygw"
     folder = temporary_folder("s3")
     (folder / "data").mkdir()
     [port] = free_ports(1)
     address = f"127.0.0.1:{port}"
     options = ["--port", address, "--region", REGION, "--virtual-domain", VIRTUAL_DOMAIN, "--keep-alive", "--quiet"]
-    account = {"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
+    account = {"ROOT_ACCESS_KEY": key, "ROOT_SECRET_KEY": secret}
     command = [str(program), *options, "posix", str(folder / "data")]
     server = Server("s3", command, folder, port_answers(port), environment=account)
     server.start()
-    return S3(f"http://{address}", KEY, SECRET, _server=server)
+    return S3(f"http://{address}", key, secret, _server=server)
 
 
 def start_s3_without_preconditions(store: S3) -> S3:

@@ -18,6 +18,7 @@ from tests.services.install import ServiceUnavailableError, cache_folder, instal
 from tests.services.kafka import install_kafka
 from tests.services.process import Server, ServerDiedError, free_ports, log_says, port_answers, temporary_folder
 from tests.services.s3 import REPOSITORY, install_s3
+from tests.services.s3_memory import install_s3_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +147,7 @@ def test_run_gives_a_command_every_server_and_passes_its_exit_code_on() -> None:
 
 
 def test_start_leaves_the_servers_until_stop(tmp_path: Path) -> None:
-    for folder in (install_kafka(), install_s3()):
+    for folder in (install_kafka(), install_s3(), install_s3_memory()):
         link = tmp_path / "services" / folder.name
         link.parent.mkdir(exist_ok=True)
         link.symlink_to(cache_folder() / folder.name)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline_core import __version__
-from pipeline_core.cli import demo, sample, show, transfers
+from pipeline_core.cli import checks, demo, files, sample, show, transfers
 from pipeline_core.cli.output import say
 
 app = typer.Typer(
@@ -37,6 +37,8 @@ def root(
 
 
 transfers.add_to(app)
+files.add_to(app)
+checks.add_to(app)
 show.add_to(app)
 sample.add_to(app)
 demo.add_to(app)

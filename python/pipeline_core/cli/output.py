@@ -175,13 +175,17 @@ class _Line(logging.Formatter):
 class _Json(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
+        own: dict[str, object] = getattr(record, "fields", {})
         line: dict[str, object] = {
-            **getattr(record, "fields", {}),
-            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
-            "level": record.levelname,
+            "event": getattr(record, "event", record.getMessage()),
             "logger": record.name,
-            "message": getattr(record, "event", record.getMessage()),
+            "timestamp": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "filename": record.filename,
+            "func_name": record.funcName,
+            "lineno": record.lineno,
         }
+        line |= {name: value for name, value in own.items() if name not in line}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)

@@ -46,8 +46,11 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
     let files = find(&config.files, &config.store).await?;
     stats.rows_total.set(config.limit.unwrap_or(0));
     stats.bytes_total.set(total_size(&files).unwrap_or(0));
-    let spec =
-        TopicSpec { name: &config.topic, partitions: config.partitions, replication_factor: config.replication_factor };
+    let spec = TopicSpec {
+        partitions: config.partitions,
+        replication_factor: config.replication_factor,
+        ..TopicSpec::named(&config.topic)
+    };
     let (partitions, is_new) = ensure_topic(&config.kafka, spec).await?;
     let role = producer_settings(&config, max_message_bytes(&config.kafka, &config.topic).await);
     let mut run = Run {
@@ -90,6 +93,7 @@ pub(crate) fn producer_settings(config: &Config, max_message_bytes: usize) -> Pr
         compression: config.compression.clone(),
         buffer_bytes: config.memory_limit / 4,
         transactional_id: None,
+        transaction_timeout: None,
         max_message_bytes,
     }
 }

@@ -29,13 +29,21 @@ FAULT = "PIPELINE_CORE_FAULT"
 SETTINGS = (
     "AUTO_OFFSET",
     "AWS_",
+    "CLEANUP_",
     "CONSUMER_",
     "CSV_",
+    "DBC_",
+    "DEST_",
+    "FILE_PREFIX",
     "GCS_",
     "GOOGLE_",
     "KAFKA_",
+    "MAX_FILES",
     "OBS_",
     "PIPELINE_CORE_",
+    "POOL_SIZE",
+    "SINGLE_FILE",
+    "SOURCE_BUCKET",
     "STORAGE_",
 )
 SINGULAR = {"column_types": "column-type", "properties": "property"}
@@ -99,9 +107,9 @@ class Ended:
 
     @property
     def error(self) -> dict[str, Any]:
-        """The one error of a command with `--log-format json`: its `message`, `kind` and `hint`."""
+        """The one error of a command with `--log-format json`: its `event`, `kind` and `hint`."""
         assert not re.search("Traceback|panicked", self.err), self.err
-        errors = [line for line in map(json.loads, self.err.splitlines()) if line["level"] == "ERROR"]
+        errors = [line for line in map(json.loads, self.err.splitlines()) if line["level"] == "error"]
         assert len(errors) == 1, f"It ended with {self.code} and said:\n{self.err[-3000:]}"
         return errors[0]
 
@@ -113,14 +121,23 @@ class Child:
         folder: Where it runs and where its output is kept.
         pipeline: The command and its positional arguments.
         fault: `place:count:signal` where it shall signal itself.
+        environment: More of its environment.
         **settings: Its flags; secrets go into its environment.
     """
 
-    def __init__(self, folder: Path, pipeline: str, *, fault: str = "", **settings: Any) -> None:
-        arguments, environment = command(pipeline, settings)
+    def __init__(
+        self,
+        folder: Path,
+        pipeline: str,
+        *,
+        fault: str = "",
+        environment: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        arguments, secrets = command(pipeline, settings)
         ours = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         folder.mkdir(parents=True, exist_ok=True)
-        environment |= {FAULT: fault} if fault else {}
+        environment = {**secrets, **({FAULT: fault} if fault else {}), **(environment or {})}
         name = f"{pipeline.split(maxsplit=1)[0]}-{next(_numbers)}"
         self.out, self.err = folder / f"{name}.out", folder / f"{name}.err"
         self.fault = fault
@@ -215,9 +232,9 @@ def side_by_side(scenario: Callable[[Case], Result], cases: Iterable[Case]) -> I
         pool.shutdown(cancel_futures=True)
 
 
-def run(folder: Path, pipeline: str, *, seconds: float = SECONDS, fault: str = "", **settings: Any) -> Ended:
+def run(folder: Path, pipeline: str, *, seconds: float = SECONDS, **settings: Any) -> Ended:
     """Run a command to its end."""
-    with Child(folder, pipeline, fault=fault, **settings) as child:
+    with Child(folder, pipeline, **settings) as child:
         return child.wait(seconds)
 
 

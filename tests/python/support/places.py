@@ -61,17 +61,21 @@ def s3_place(s3: S3, url: str | None = None) -> Bucket:
     return Bucket(f"s3://{bucket}", s3_settings(s3, url), store=s3, bucket=bucket)
 
 
-def obs_place(s3: S3) -> Bucket:
-    """A fresh bucket of the S3 store, written through `obs://`."""
-    bucket = s3.new_bucket()
-    settings = {
-        "obs_endpoint": s3.url,
+def obs_settings(s3: S3, url: str | None = None) -> dict[str, Any]:
+    """The settings that reach an S3 store, or the proxy before it at `url`, as if it were OBS."""
+    return {
+        "obs_endpoint": url or s3.url,
         "obs_region": s3.region,
         "obs_access_key_id": s3.key,
         "obs_secret_access_key": s3.secret,
         "obs_virtual_hosted": False,
     }
-    return Bucket(f"obs://{bucket}", settings, store=s3, bucket=bucket)
+
+
+def obs_place(s3: S3) -> Bucket:
+    """A fresh bucket of the S3 store, written through `obs://`."""
+    bucket = s3.new_bucket()
+    return Bucket(f"obs://{bucket}", obs_settings(s3), store=s3, bucket=bucket)
 
 
 def gcs_place(gcs: Gcs) -> Bucket:

@@ -1,0 +1,74 @@
+//! Records that become visible together, with no position beside them.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::producer::{Outgoing, Producer, ProducerSettings};
+use super::transaction::Transactions;
+use crate::config;
+use crate::error::{Error, Result};
+
+/// A producer that sends records in transactions.
+pub struct TransactionalProducer {
+    settings: config::Kafka,
+    role: ProducerSettings,
+    stop: CancellationToken,
+    transactions: Option<Transactions>,
+}
+
+impl std::fmt::Debug for TransactionalProducer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TransactionalProducer").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// Topic, key and value.
+pub type KeyedRecord<'a> = (&'a str, Vec<u8>, Vec<u8>);
+
+impl TransactionalProducer {
+    /// Fences former producers of the same name; what they left open comes to nothing.
+    ///
+    /// # Errors
+    /// When the broker has no transactions, or refuses them.
+    pub async fn begin(settings: &config::Kafka, role: ProducerSettings, stop: CancellationToken) -> Result<Self> {
+        let mut this = Self { settings: settings.clone(), role, stop, transactions: None };
+        this.renew().await?;
+        Ok(this)
+    }
+
+    async fn renew(&mut self) -> Result<()> {
+        let producer = Arc::new(Producer::new(&self.settings, &self.role)?);
+        self.transactions = Some(Transactions::begin(producer, self.stop.clone()).await?);
+        Ok(())
+    }
+
+    /// Sends all of them, or none.
+    ///
+    /// # Errors
+    /// `Aborted` when they may have to be sent again: ask `recover`. `Conflict` when another run has taken over.
+    pub async fn send(&mut self, records: &[KeyedRecord<'_>]) -> Result<()> {
+        let Some(transactions) = &mut self.transactions else { return Err(Error::internal("No producer")) };
+        for (topic, key, value) in records {
+            let outgoing = Outgoing { key: Some(key), value: Some(value), ..Outgoing::default() };
+            transactions.producer.send(topic, outgoing)?;
+            transactions.producer.poll()?;
+        }
+        transactions.commit_records().await
+    }
+
+    /// After `Aborted`: true when it is certain that nothing came to be; else what was sent is settled, one way or the other.
+    ///
+    /// # Errors
+    /// When the broker does not come back, or another run has taken over.
+    pub async fn recover(&mut self) -> Result<bool> {
+        if let Some(transactions) = &mut self.transactions
+            && transactions.abort().await
+        {
+            return Ok(true);
+        }
+        self.transactions = None;
+        self.renew().await?;
+        Ok(false)
+    }
+}

@@ -1,0 +1,1 @@
+"""The contestants that list a bucket; each module is one program, run in a process of its own."""

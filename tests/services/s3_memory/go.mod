@@ -1,0 +1,3 @@
+module s3_memory
+
+go 1.24
