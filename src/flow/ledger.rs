@@ -79,12 +79,10 @@ impl Ledger {
         self.next
     }
 
-    /// How many of the offsets before `end` are not done, as far as is known.
+    /// Whether a former owner has noted that this offset is done.
     #[must_use]
-    pub fn left(&self, end: i64) -> i64 {
-        let done = self.tasks.iter().map(|task| task.state).chain(self.noted.values().copied());
-        let done = done.filter(|state| *state == DONE).count();
-        (end - self.position()).saturating_sub(i64::try_from(done).unwrap_or(i64::MAX)).max(0)
+    pub fn is_noted_done(&self, offset: i64) -> bool {
+        self.noted.get(&offset) == Some(&DONE)
     }
 
     /// Whether one more task may be begun while `others` are in work: what is done above the position must fit into a note.

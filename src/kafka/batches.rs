@@ -37,7 +37,7 @@ impl TopicReader {
         kafka: &config::Kafka,
         topic: &str,
         rows: Option<u64>,
-        start: impl Fn(i32, (i64, i64)) -> Option<(i64, i64)>,
+        mut start: impl FnMut(i32, (i64, i64)) -> Option<(i64, i64)>,
     ) -> Result<Self> {
         let client = Client::new(kafka, None)?;
         let mut config = base_config(kafka);

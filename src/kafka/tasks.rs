@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::batches::TopicReader;
 use super::client::Client;
 use super::commits::Commits;
 use super::group::{Member, Membership, NO_PARTITION, offset_list};
@@ -362,25 +363,31 @@ pub struct Waiting {
     pub tasks: i64,
 }
 
-/// How many tasks of a topic a group has not done; where it has no position, as `from_earliest` says.
+/// How many tasks of a topic a group has not done; where it has no position, as `from_earliest` says. They are counted
+/// one by one: not every offset is a task.
 ///
 /// # Errors
 /// When the broker cannot be reached, or there is no such topic.
 pub fn waiting(kafka: &config::Kafka, topic: &str, group_id: &str, from_earliest: bool) -> Result<Vec<Waiting>> {
     let client = Client::new(kafka, Some(group_id))?;
-    let mut found = Vec::new();
-    let mut committed = BTreeMap::new();
     let partitions = client.existing_partitions(topic)?;
-    for (lane, offset, metadata) in client.committed(topic, partitions)? {
-        committed.insert(lane, (offset, metadata));
+    let mut committed = BTreeMap::new();
+    for (lane, offset, note) in client.committed(topic, partitions)? {
+        committed.insert(lane, (offset, Ledger::restore(offset, &note)?));
     }
-    for partition in 0..partitions {
-        let (low, end) = client.watermarks(topic, partition)?;
-        let (position, tasks) = match committed.get(&partition) {
-            Some((offset, note)) => (Some(*offset), Ledger::restore(*offset, note)?.left(end)),
-            None => (None, if from_earliest { end - low } else { 0 }),
-        };
-        found.push(Waiting { partition, committed: position, end, tasks });
+    let mut found = BTreeMap::new();
+    let mut reader = TopicReader::new(kafka, topic, None, |partition, (low, end)| {
+        let position = committed.get(&partition).map(|(offset, _)| *offset);
+        found.insert(partition, Waiting { partition, committed: position, end, tasks: 0 });
+        Some((position.unwrap_or(if from_earliest { low } else { end }).max(low), end))
+    })?;
+    while let Some((partition, records)) = reader.next(10_000, || false)? {
+        let ledger = committed.get(&partition).map(|(_, ledger)| ledger);
+        let open = records.iter().filter(|record| ledger.is_none_or(|ledger| !ledger.is_noted_done(record.offset)));
+        let open = i64::try_from(open.count()).unwrap_or(i64::MAX);
+        if let Some(waiting) = found.get_mut(&partition) {
+            waiting.tasks += open;
+        }
     }
-    Ok(found)
+    Ok(found.into_values().collect())
 }

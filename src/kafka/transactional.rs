@@ -8,6 +8,7 @@ use super::producer::{Outgoing, Producer, ProducerSettings};
 use super::transaction::Transactions;
 use crate::config;
 use crate::error::{Error, Result};
+use crate::fault::fault;
 
 /// A producer that sends records in transactions.
 pub struct TransactionalProducer {
@@ -54,7 +55,10 @@ impl TransactionalProducer {
             transactions.producer.send(topic, outgoing)?;
             transactions.producer.poll()?;
         }
-        transactions.commit_records().await
+        fault("before_commit");
+        transactions.commit_records().await?;
+        fault("after_commit");
+        Ok(())
     }
 
     /// After `Aborted`: true when it is certain that nothing came to be; else what was sent is settled, one way or the other.

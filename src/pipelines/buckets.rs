@@ -31,6 +31,19 @@ impl Buckets {
         Self { scheme, settings: settings.clone(), open: Mutex::default() }
     }
 
+    /// A bucket that the user has set, which may be a folder.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub(crate) fn trust(&self, bucket: &str) -> Result<Place> {
+        if !bucket.starts_with("file://") {
+            return self.open(bucket);
+        }
+        let place = Place::open(bucket, &self.settings)?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(open.entry(bucket.to_owned()).or_insert(place).clone())
+    }
+
     /// A bucket by its name or URL. What a task names is never a folder of this machine, unless all buckets are folders.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! So many children, each with a thread that speaks to it; a file at a time goes to each.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::child::{Answer, Child, Leash};
 use crate::error::{Error, Result};
@@ -30,6 +31,7 @@ pub struct PoolSettings {
 /// How long a parser may take to load.
 const LOAD: Duration = Duration::from_secs(120);
 
+/// The error is what the parser says, or what became of it.
 type Outcome = std::result::Result<(), String>;
 
 enum Job {
@@ -89,22 +91,25 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Lets the parser make `output` of `input`; the error is the parser's, or says how it died. Dropping this kills it.
-    ///
-    /// # Errors
-    /// What costs the file an attempt.
-    pub async fn parse(&self, input: PathBuf, output: PathBuf) -> std::result::Result<(), String> {
-        let _permit = self.seats.acquire().await.map_err(|error| error.to_string())?;
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some(seat) = free else { return Err("No parser is free".to_owned()) };
+    /// Lets the parser make `output` of `input`; the error is the parser's, or says how it died, and costs the file an
+    /// attempt. `None` when `closing` came before a child was free. Dropping this kills the child.
+    pub async fn parse(
+        &self,
+        input: &Path,
+        output: &Path,
+        closing: &CancellationToken,
+    ) -> Option<std::result::Result<(), String>> {
+        let _permit = closing.run_until_cancelled(self.seats.acquire()).await?.ok()?;
+        let seat = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
         let (done, outcome) = oneshot::channel();
-        let sent = seat.jobs.as_ref().is_some_and(|jobs| jobs.send(Job::Parse { input, output, done }).is_ok());
-        let mut taken = Taken { seat: Some(seat), pool: self, is_busy: sent };
-        let leash = taken.seat.as_ref().map(|seat| seat.leash.clone()).unwrap_or_default();
+        let job = Job::Parse { input: input.to_owned(), output: output.to_owned(), done };
+        let is_busy = seat.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        let leash = seat.leash.clone();
+        let mut taken = Taken { seat: Some(seat), pool: self, is_busy };
         let reason = format!("ran longer than {} s", self.timeout.as_secs_f64());
         let outcome = within(self.timeout, outcome, &leash, &reason).await;
         taken.is_busy = false;
-        outcome
+        Some(outcome)
     }
 
     /// How many children had to be replaced.

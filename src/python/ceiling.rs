@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 use serde_json::json;
+use tokio::task::{JoinError, JoinSet};
 
 use super::call::{Stop, call};
 use crate::config::{Kafka, from_json};
 use crate::error::{Error, Result};
 use crate::flow::{Event, Source, Until};
 use crate::kafka::{Outgoing, Producer, SourceSettings, TopicSource};
-use crate::pipelines::{csv_to_kafka, kafka_to_parquet};
+use crate::pipelines::{csv_to_kafka, kafka_to_parquet, obs_worker};
+use crate::store::relay;
 
 /// Sends records that were encoded beforehand: u32 length and key, u32 length and value, little-endian.
 #[pyfunction]
@@ -71,4 +73,34 @@ pub(super) fn bench_consume(py: Python<'_>, config: &str) -> PyResult<String> {
         }
         Ok(json!({"rows": rows, "bytes": bytes, "seconds": started.elapsed().as_secs_f64()}).to_string())
     })
+}
+
+/// Gets and puts objects, as many at once as the worker does, and does nothing else.
+#[pyfunction]
+pub(super) fn bench_transfer(py: Python<'_>, config: &str, keys: &str) -> PyResult<String> {
+    let config: obs_worker::Config = from_json(config)?;
+    let keys: Vec<String> = from_json(keys)?;
+    call(py, &Stop::default(), None, async move |_, _| {
+        let (source, target) = obs_worker::places(&config)?;
+        let started = Instant::now();
+        let (mut files, mut bytes) = (0u64, 0);
+        let mut moves = JoinSet::new();
+        for key in keys {
+            if moves.len() == config.concurrency {
+                bytes += joined(moves.join_next().await)?;
+            }
+            let (source, target) = (source.clone(), target.clone());
+            let dest_key = format!("{key}{}", config.output_suffix);
+            moves.spawn(async move { relay(&source, &key, &target, &dest_key).await });
+            files += 1;
+        }
+        while !moves.is_empty() {
+            bytes += joined(moves.join_next().await)?;
+        }
+        Ok(json!({"files": files, "bytes": bytes, "seconds": started.elapsed().as_secs_f64()}).to_string())
+    })
+}
+
+fn joined(moved: Option<std::result::Result<Result<u64>, JoinError>>) -> Result<u64> {
+    moved.map_or(Ok(0), |moved| moved.map_err(|error| Error::internal(error.to_string()))?)
 }

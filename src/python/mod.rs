@@ -23,7 +23,7 @@ mod _core {
     use super::call::Stop;
     #[cfg(feature = "failpoints")]
     #[pymodule_export]
-    use super::ceiling::{bench_consume, bench_produce};
+    use super::ceiling::{bench_consume, bench_produce, bench_transfer};
     #[pymodule_export]
     use super::embedded::EmbeddedKafka;
     #[pymodule_export]

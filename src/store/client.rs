@@ -15,7 +15,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::wire::Wire;
+use super::wire::{Signer, Wire, disguised};
 use crate::config;
 use crate::error::{Error, Kind, Result};
 
@@ -107,11 +107,14 @@ impl Place {
 
     /// The path of the object whose key is `key`, letter for letter.
     pub(super) fn exact(&self, key: &str) -> Result<Path> {
-        let parsed = Path::parse(key).map_err(|error| invalid(key, error))?;
-        if parsed.as_ref() != key || key.is_empty() {
-            return Err(invalid(key, "it begins or ends with a slash"));
+        let is_path = Path::parse(key).is_ok_and(|parsed| parsed.as_ref() == key);
+        if is_path && !key.is_empty() {
+            return self.path(key);
         }
-        self.path(key)
+        if self.is_local() || key.is_empty() || key.split('/').any(|part| part == "." || part == "..") {
+            return Err(invalid(key, "no request can name it"));
+        }
+        self.path(&disguised(key))
     }
 
     pub(super) fn lister(&self) -> Option<&dyn PaginatedListStore> {
@@ -162,7 +165,13 @@ impl Place {
     /// The URL of `name` in this place, for people.
     #[must_use]
     pub fn url(&self, name: &str) -> String {
-        format!("{}/{name}", self.url)
+        let named = format!("{}/{name}", self.url);
+        if !named.contains(char::is_control) {
+            return named;
+        }
+        let shown =
+            |letter: char| if letter.is_control() { letter.escape_default().collect() } else { letter.to_string() };
+        named.chars().map(shown).collect::<String>()
     }
 }
 
@@ -205,13 +214,15 @@ fn retries() -> RetryConfig {
 }
 
 fn s3(bucket: &str, settings: &config::Store) -> Result<Opened> {
+    let wire = Wire::default();
+    let region = settings.s3_region.as_deref().unwrap_or("us-east-1");
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
-        .with_http_connector(Wire)
+        .with_http_connector(wire.clone())
         .with_retry(retries())
         .with_client_options(client_options(settings, settings.s3_endpoint.as_deref()))
         .with_virtual_hosted_style_request(settings.s3_virtual_hosted)
-        .with_region(settings.s3_region.as_deref().unwrap_or("us-east-1"));
+        .with_region(region);
     if let Some(endpoint) = &settings.s3_endpoint {
         builder = builder.with_endpoint(endpoint);
     }
@@ -221,7 +232,7 @@ fn s3(bucket: &str, settings: &config::Store) -> Result<Opened> {
     if let Some(token) = &settings.s3_session_token {
         builder = builder.with_token(token.expose_secret());
     }
-    Ok(Opened::of(builder.build().map_err(|error| of_store(bucket, error))?))
+    signed(bucket, builder, &wire, region)
 }
 
 /// Huawei OBS speaks S3's dialect at its own endpoint; what it really honours is probed.
@@ -240,23 +251,31 @@ fn obs(bucket: &str, settings: &config::Store) -> Result<Opened> {
     } else {
         endpoint.clone()
     };
+    let wire = Wire::default();
+    let region = settings.obs_region.as_deref().unwrap_or("cn-north-4");
     let builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
         .with_endpoint(address)
-        .with_region(settings.obs_region.as_deref().unwrap_or("cn-north-4"))
+        .with_region(region)
         .with_access_key_id(id)
         .with_secret_access_key(secret.expose_secret())
         .with_virtual_hosted_style_request(settings.obs_virtual_hosted)
-        .with_http_connector(Wire)
+        .with_http_connector(wire.clone())
         .with_retry(retries())
         .with_client_options(client_options(settings, Some(&endpoint)));
-    Ok(Opened::of(builder.build().map_err(|error| of_store(bucket, error))?))
+    signed(bucket, builder, &wire, region)
+}
+
+fn signed(bucket: &str, builder: AmazonS3Builder, wire: &Wire, region: &str) -> Result<Opened> {
+    let store = builder.build().map_err(|error| of_store(bucket, error))?;
+    let _ = wire.signer.set(Signer { credentials: store.credentials().clone(), region: region.to_owned() });
+    Ok(Opened::of(store))
 }
 
 fn gcs(bucket: &str, settings: &config::Store) -> Result<Opened> {
     let mut builder = GoogleCloudStorageBuilder::from_env()
         .with_bucket_name(bucket)
-        .with_http_connector(Wire)
+        .with_http_connector(Wire::default())
         .with_retry(retries())
         .with_client_options(client_options(settings, settings.gcs_endpoint.as_deref()));
     if let Some(endpoint) = &settings.gcs_endpoint {
@@ -279,6 +298,7 @@ fn gcs(bucket: &str, settings: &config::Store) -> Result<Opened> {
 /// The store's error about `what`, by what the caller can do.
 pub(super) fn of_store(what: impl std::fmt::Display, error: object_store::Error) -> Error {
     use object_store::Error as Store;
+    let text = error.to_string();
     let kind = match &error {
         Store::NotFound { .. } => Kind::NotFound,
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Kind::Access,
@@ -289,11 +309,27 @@ pub(super) fn of_store(what: impl std::fmt::Display, error: object_store::Error)
         Store::NotImplemented { .. } => Kind::Internal,
         _ => match io_cause(&error) {
             Some(cause) => Error::io("", std::io::Error::from(cause)).kind(),
-            None => Kind::Unavailable,
+            None => between(&text, "<Code>", "</Code>").map_or(Kind::Unavailable, kind_of_code),
         },
     };
-    let said = plain(&error);
-    Error::new(kind, format!("{what}: {said}")).caused_by(error)
+    Error::new(kind, format!("{what}: {}", plain(&text))).caused_by(error)
+}
+
+/// What `object_store` does not tell apart, as with a bucket that cannot be listed.
+fn kind_of_code(code: &str) -> Kind {
+    match code {
+        "NoSuchBucket" | "NoSuchKey" | "NoSuchUpload" => Kind::NotFound,
+        "AccessDenied"
+        | "SignatureDoesNotMatch"
+        | "InvalidAccessKeyId"
+        | "ExpiredToken"
+        | "InvalidToken"
+        | "RequestTimeTooSkewed"
+        | "AllAccessDisabled"
+        | "AccountProblem" => Kind::Access,
+        "InvalidBucketName" | "KeyTooLongError" | "KeyTooLong" => Kind::Settings,
+        _ => Kind::Unavailable,
+    }
 }
 
 fn io_cause(error: &object_store::Error) -> Option<std::io::ErrorKind> {
@@ -307,18 +343,17 @@ fn io_cause(error: &object_store::Error) -> Option<std::io::ErrorKind> {
     None
 }
 
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    text.split_once(start)?.1.split_once(end).map(|(found, _)| found)
+}
+
 /// The innermost cause on one line: the layers above it repeat each other.
-fn plain(error: &object_store::Error) -> String {
-    let text = error.to_string();
-    let code =
-        text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>")).map(|(code, _)| code.to_owned());
-    let message = text.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
-    match (code, message) {
-        (Some(code), Some((message, _))) => format!("{code}: {message}"),
-        (Some(code), None) => code,
-        _ => {
-            let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            line.chars().take(400).collect()
-        }
-    }
+fn plain(text: &str) -> String {
+    let code = between(text, "<Code>", "</Code>");
+    let said = match (code, between(text, "<Message>", "</Message>")) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(400).collect(),
+    };
+    said.replace("&#39;", "'").replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }

@@ -23,4 +23,6 @@ pub use names::{ObjectName, hive_segment};
 pub use probe::{Guarantee, probe};
 pub use publish::publish;
 pub use source::{Input, find, total_size};
+#[cfg(feature = "failpoints")]
+pub use transfer::relay;
 pub use transfer::{Budget, Fetched, Looked, fetch, look, reach, store, unquoted};

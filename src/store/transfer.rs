@@ -1,5 +1,6 @@
 //! Whole objects to files and back, streamed; what comes over is compared with what the store says of it.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -180,12 +181,27 @@ fn landed(joined: Option<Result<object_store::Result<()>, tokio::task::JoinError
 fn attributes(content_type: &'static str, metadata: &[(&'static str, String)]) -> Attributes {
     let mut attributes = Attributes::from_iter([(Attribute::ContentType, content_type)]);
     for (name, value) in metadata {
-        // Headers hold no other letters.
-        let value: String =
-            value.chars().map(|letter| if matches!(letter, ' '..='~') { letter } else { '?' }).collect();
-        attributes.insert(Attribute::Metadata((*name).into()), value.into());
+        attributes.insert(Attribute::Metadata((*name).into()), header_text(value).into());
     }
     attributes
+}
+
+/// All metadata of an object together may have 2 KB.
+const LONGEST: usize = 1024;
+
+/// Text as a header may hold it: percent-encoded beyond plain ASCII, and cut where it is too long.
+fn header_text(value: &str) -> String {
+    let mut text = String::new();
+    for byte in value.bytes() {
+        if text.len() + 3 > LONGEST {
+            break;
+        }
+        match byte {
+            b'!'..=b'~' if byte != b'%' => text.push(char::from(byte)),
+            _ => drop(write!(text, "%{byte:02X}")),
+        }
+    }
+    text
 }
 
 /// What a store says of the object `key`.
@@ -215,4 +231,17 @@ pub async fn reach(place: &Place) -> Result<()> {
         Err(error) if error.kind() == Kind::NotFound => Ok(()),
         other => other.map(drop),
     }
+}
+
+/// The object `key` put under another one, whole, in memory: the least that a transfer can be.
+///
+/// # Errors
+/// As `fetch` and `store`.
+#[cfg(feature = "failpoints")]
+pub async fn relay(source: &Place, key: &str, target: &Place, dest_key: &str) -> Result<u64> {
+    let of = |error| of_store(format!("Cannot relay {key}"), error);
+    let bytes = async { source.store.get(&source.exact(key)?).await.map_err(of)?.bytes().await.map_err(of) }.await?;
+    let size = bytes.len() as u64;
+    target.store.put(&target.exact(dest_key)?, bytes.into()).await.map_err(of)?;
+    Ok(size)
 }

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.python.support.children import Child, run, seeded
 from tests.python.support.tasks import keys, many, scan, where
+from tests.python.support.topics import wait_until_settled
 from tests.services.fault_proxy import FaultProxy
 
 
@@ -30,6 +31,7 @@ def test_a_killed_bucket_to_kafka_that_is_run_again_sends_each_task_once(kafka, 
     with Child(tmp_path, "bucket-to-kafka", fault=f"{place}:1:kill", **changed) as child:
         child.wait_until_killed()
     scan(tmp_path, **changed)
+    wait_until_settled(kafka, given["topic"])
     assert keys(kafka, given["topic"]) == every
 
 
@@ -47,6 +49,7 @@ def test_bucket_to_kafka_killed_at_random_moments_sends_each_task_once(kafka, s3
         assert killed > 3
         for _ in range(4):
             scan(tmp_path, **changed)
+    wait_until_settled(kafka, given["topic"])
     assert keys(kafka, given["topic"]) == every
 
 

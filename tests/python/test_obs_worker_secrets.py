@@ -138,7 +138,6 @@ WRONG_LOGINS = {
 def test_a_login_that_fails_is_told_without_the_secret(job, case, log_format) -> None:
     job.add(File("a"))
     ended = ran(job, login(job, **WRONG_LOGINS[case]), log_format=log_format, max_attempts=2)
-    assert "Traceback" not in ended.err or "debug" in job.settings["log_level"]
     assert len(ended.err) > 500
     assert_silent(job, ended.err)
     assert "AKIAWRONG0DISTINCT" not in ended.err

@@ -206,7 +206,7 @@ async fn log(config: &Config, bucket: &str, stop: &CancellationToken) -> Result<
 }
 
 fn pages(config: &Config, bucket: &str) -> Result<impl Stream<Item = Result<Vec<Listed>>> + Send + use<>> {
-    let place = Buckets::new(config.scheme, &config.store).open(bucket)?;
+    let place = Buckets::new(config.scheme, &config.store).trust(bucket)?;
     let mut keys = config.keys.clone();
     if let Some(file) = &config.keys_file {
         keys.extend(read_keys(file)?);
@@ -242,7 +242,7 @@ fn read_keys(file: &str) -> Result<Vec<String>> {
 /// When it is not there, does not let us in, or is not named.
 pub async fn reach(config: &Config) -> Result<String> {
     let bucket = bucket(config)?;
-    let place = Buckets::new(config.scheme, &config.store).open(&bucket)?;
+    let place = Buckets::new(config.scheme, &config.store).trust(&bucket)?;
     list_some(&place).await?;
     Ok(bucket)
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
 
+use super::TARGET;
 use super::builtin::Builtin;
 use super::config::{ChangedFiles, Config};
 use super::transform::{FileTask, content_type};
@@ -29,7 +31,7 @@ pub(super) struct Shop {
     /// Files in work at once.
     pub(super) benches: Semaphore,
     pub(super) budget: Budget,
-    /// Mebibytes of disk.
+    /// Kibibytes of disk.
     pub(super) disk: Option<(Semaphore, u32)>,
     pub(super) changed: Counter,
 }
@@ -56,67 +58,91 @@ pub(super) struct Failed {
     pub(super) input_size: u64,
 }
 
-/// How an attempt ended. An error is no fault of the task's: the run ends, and the task is done by another run.
-pub(super) type Attempted = Result<std::result::Result<Made, Failed>>;
+/// How an attempt ended; `None` when it was broken off before the parser had begun. An error is no fault of the task's:
+/// the run ends, and the task is done by another run.
+pub(super) type Attempted = Result<Option<std::result::Result<Made, Failed>>>;
+
+/// An attempt to be made.
+pub(super) struct Attempt<'a> {
+    pub(super) task: &'a FileTask,
+    /// The task's own, for its files.
+    pub(super) name: String,
+    /// The task's own, for people.
+    pub(super) id: String,
+    /// Which attempt at the task it is, counted from 1.
+    pub(super) number: u8,
+    /// Parsers that have not begun do not begin any more.
+    pub(super) closing: CancellationToken,
+}
 
 impl Shop {
-    /// `name` is the task's own, for its files.
-    pub(super) async fn attempt(&self, task: &FileTask, name: &str, id: &str) -> Attempted {
+    pub(super) async fn attempt(&self, attempt: Attempt<'_>) -> Attempted {
         let mut input_size = 0;
-        match self.make(task, name, id, &mut input_size).await {
-            Ok(made) => Ok(Ok(made)),
+        match self.make(&attempt, &mut input_size).await {
+            Ok(made) => Ok(Some(Ok(made))),
             Err(Stop::Task { error, is_final }) => {
-                Ok(Err(Failed { error: self.secrets.hide(&error), is_final, input_size }))
+                Ok(Some(Err(Failed { error: self.secrets.hide(&error), is_final, input_size })))
             }
+            Err(Stop::BrokenOff) => Ok(None),
             Err(Stop::Run(error)) => Err(error),
         }
     }
 
-    async fn make(&self, task: &FileTask, name: &str, id: &str, input_size: &mut u64) -> Result<Made, Stop> {
+    async fn make(&self, attempt: &Attempt<'_>, input_size: &mut u64) -> Result<Made, Stop> {
+        let task = attempt.task;
         let source = self.buckets.open(&task.bucket)?;
         let target = self.buckets.open(&task.dest_bucket)?;
-        let _room = self.room(task, &source).await?;
-        let files = self.workplace.files(name, &task.key, &task.dest_key);
-        let mut files = Held { files, shop: self, is_failed: None };
-        let outcome = self.make_in(task, id, input_size, &source, &target, &files.files).await;
-        files.is_failed = Some(outcome.is_err());
+        let _room = self.room(attempt, &source).await?;
+        let files = self.workplace.files(&attempt.name, &task.key, &task.dest_key);
+        let mut files = Held { files, shop: self, ending: Ending::BrokenOff };
+        let outcome = self.make_in(attempt, input_size, &source, &target, &files.files).await;
+        files.ending = match &outcome {
+            Ok(_) => Ending::Done,
+            Err(Stop::Task { is_final, .. }) if *is_final || attempt.number >= self.config.max_attempts => {
+                Ending::GivenUp
+            }
+            Err(_) => Ending::BrokenOff,
+        };
         outcome
     }
 
     async fn make_in(
         &self,
-        task: &FileTask,
-        id: &str,
+        attempt: &Attempt<'_>,
         input_size: &mut u64,
         source: &Place,
         target: &Place,
         files: &Files,
     ) -> Result<Made, Stop> {
-        let fetched = outlast(source, || {
+        let task = attempt.task;
+        let fetched = self.outlast(attempt, source, || {
             let (source, key, file) = (source.clone(), task.key.clone(), files.input.clone());
             let budget = self.budget.clone();
             async move {
                 let _ = std::fs::remove_file(&file);
                 fetch(&source, &key, &file, &budget).await
             }
-        })
-        .await?;
+        });
+        let fetched = fetched.await?;
         *input_size = fetched.size;
         self.compare(task, fetched.e_tag.as_deref())?;
-        self.parse(&task.key, files).await.map_err(|error| Stop::Task { error, is_final: false })?;
+        self.parse(attempt, files).await?;
         if !files.output.is_file() {
             return Err(Stop::Task { error: "The parser wrote no output file".to_owned(), is_final: false });
         }
         let metadata = [
             ("source-etag", fetched.e_tag.clone().unwrap_or_default()),
             ("source-key", task.key.clone()),
-            ("task", id.to_owned()),
+            ("task", attempt.id.clone()),
         ];
         let kind = content_type(&task.dest_key);
         fault("before_object");
-        let output_size =
-            outlast(target, async || store(target, &task.dest_key, &files.output, kind, &metadata, &self.budget).await)
-                .await?;
+        let stored = self.outlast(attempt, target, || {
+            let (target, key, file) = (target.clone(), task.dest_key.clone(), files.output.clone());
+            let (metadata, budget) = (metadata.clone(), self.budget.clone());
+            async move { store(&target, &key, &file, kind, &metadata, &budget).await }
+        });
+        let output_size = stored.await?;
         fault("after_object");
         Ok(Made { input_size: fetched.size, output_size, e_tag: fetched.e_tag })
     }
@@ -142,43 +168,113 @@ impl Shop {
         }
     }
 
-    async fn parse(&self, key: &str, files: &Files) -> Result<(), String> {
-        let (input, output) = (files.input.clone(), files.output.clone());
-        match &self.parser {
-            Parser::Pool(pool) => pool.parse(input, output).await,
-            Parser::Builtin(parser, processes) => {
-                let permit = processes.clone().acquire_owned().await.map_err(|error| error.to_string())?;
-                let over = Over(Arc::default());
-                let (parser, key, is_over) = (*parser, key.to_owned(), over.0.clone());
-                let work = tokio::task::spawn_blocking(move || {
-                    let _permit = permit;
-                    parser.parse(&key, &input, &output, &is_over)
-                });
-                let seconds = self.config.task_timeout;
-                match tokio::time::timeout(Duration::from_secs_f64(seconds), work).await {
-                    Ok(outcome) => outcome.map_err(|error| error.to_string())?,
-                    Err(_) => Err(format!("The parser ran longer than {seconds} s")),
-                }
+    /// A disk that is full costs the task nothing, whoever meets it.
+    async fn parse(&self, attempt: &Attempt<'_>, files: &Files) -> Result<(), Stop> {
+        let since = Instant::now();
+        loop {
+            let parsed = match &self.parser {
+                Parser::Pool(pool) => pool.parse(&files.input, &files.output, &attempt.closing).await,
+                Parser::Builtin(parser, processes) => self.parse_here(*parser, processes, attempt, files).await,
+            };
+            let error = match parsed {
+                None => return Err(Stop::BrokenOff),
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => error,
+            };
+            if !error.contains(DISK_FULL) || since.elapsed() > PATIENCE {
+                return Err(Stop::Task { error, is_final: false });
             }
+            let _ = std::fs::remove_file(&files.output);
+            log_wait(attempt, &format!("{}: {DISK_FULL}", files.output.display()));
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Waits until the disk may hold the file.
-    async fn room(&self, task: &FileTask, source: &Place) -> Result<Option<SemaphorePermit<'_>>, Stop> {
+    async fn parse_here(
+        &self,
+        parser: Builtin,
+        processes: &Arc<Semaphore>,
+        attempt: &Attempt<'_>,
+        files: &Files,
+    ) -> Option<Result<(), String>> {
+        let permit = attempt.closing.run_until_cancelled(processes.clone().acquire_owned()).await?.ok()?;
+        let over = Over(Arc::default());
+        let (key, is_over) = (attempt.task.key.clone(), over.0.clone());
+        let (input, output) = (files.input.clone(), files.output.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            parser.parse(&key, &input, &output, &is_over)
+        });
+        let seconds = self.config.task_timeout;
+        Some(match tokio::time::timeout(Duration::from_secs_f64(seconds), work).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("The parser ran longer than {seconds} s")),
+        })
+    }
+
+    /// Waits until the disk may hold the file and a result of the same size.
+    async fn room(&self, attempt: &Attempt<'_>, source: &Place) -> Result<Option<SemaphorePermit<'_>>, Stop> {
         let Some((disk, all)) = &self.disk else { return Ok(None) };
-        let size = if let Some(size) = task.size {
+        let size = if let Some(size) = attempt.task.size {
             size
         } else {
-            let looked = outlast(source, || {
-                let (source, key) = (source.clone(), task.key.clone());
+            let looked = self.outlast(attempt, source, || {
+                let (source, key) = (source.clone(), attempt.task.key.clone());
                 async move { look(&source, &key).await }
             });
             looked.await?.size
         };
-        let mebibytes = u32::try_from(size >> 20).unwrap_or(u32::MAX).saturating_add(1).min(*all);
-        let permit = disk.acquire_many(mebibytes).await.map_err(|error| Error::internal(error.to_string()))?;
+        let kibibytes = u32::try_from(2 * size / 1024 + 1).unwrap_or(u32::MAX).min(*all);
+        let permit = disk.acquire_many(kibibytes).await.map_err(|error| Error::internal(error.to_string()))?;
         Ok(Some(permit))
     }
+
+    /// Tries again while the store is away or the disk full, which costs the task nothing. An error of this one object,
+    /// with a store that answers, costs an attempt.
+    async fn outlast<T, F>(&self, attempt: &Attempt<'_>, place: &Place, call: impl Fn() -> F + Send) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let since = Instant::now();
+        loop {
+            let error = match call().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            match error.kind() {
+                Kind::Capacity => {}
+                Kind::Unavailable => {
+                    let is_away = matches!(reach(place).await, Err(error) if error.kind() == Kind::Unavailable);
+                    if !is_away {
+                        return Err(Stop::Task { error: error.to_string(), is_final: false });
+                    }
+                }
+                _ => return Err(Stop::Task { error: error.to_string(), is_final: true }),
+            }
+            if since.elapsed() > PATIENCE {
+                return Err(Stop::Run(error));
+            }
+            log_wait(attempt, &self.secrets.hide(&error.to_string()));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn log_wait(attempt: &Attempt<'_>, error: &str) {
+    let FileTask { key, bucket, .. } = attempt.task;
+    tracing::warn!(
+        target: TARGET,
+        file_key = key,
+        bucket,
+        status = "retry",
+        attempts = attempt.number,
+        processing_time = 0.0,
+        input_size = 0,
+        output_size = 0,
+        error,
+        "could not process a file, it is tried again"
+    );
 }
 
 /// Tells a parser of ours that nobody waits for it any more.
@@ -194,17 +290,24 @@ impl Drop for Over {
 struct Held<'a> {
     files: Files,
     shop: &'a Shop,
-    /// `None` when it was broken off.
-    is_failed: Option<bool>,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy)]
+enum Ending {
+    Done,
+    GivenUp,
+    /// It will be tried again, here or elsewhere.
+    BrokenOff,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         let config = &self.shop.config;
-        let keeps = match self.is_failed {
-            Some(true) => !(config.cleanup_files && config.cleanup_on_error),
-            Some(false) => !config.cleanup_files,
-            None => false,
+        let keeps = match self.ending {
+            Ending::Done => !config.cleanup_files,
+            Ending::GivenUp => !(config.cleanup_files && config.cleanup_on_error),
+            Ending::BrokenOff => false,
         };
         if keeps { self.files.keep() } else { self.files.remove() }
     }
@@ -213,6 +316,7 @@ impl Drop for Held<'_> {
 /// Why an attempt stops: by the task, or by what all tasks need.
 enum Stop {
     Task { error: String, is_final: bool },
+    BrokenOff,
     Run(Error),
 }
 
@@ -225,35 +329,8 @@ impl From<Error> for Stop {
 /// Between two looks at a store that is away, or a disk that is full.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Tries again while the store is away or the disk full, which costs the task nothing. An error of this one object, with
-/// a store that answers, costs an attempt.
-async fn outlast<T, F>(place: &Place, call: impl Fn() -> F + Send) -> Result<T, Stop>
-where
-    F: Future<Output = Result<T>> + Send,
-{
-    let since = Instant::now();
-    loop {
-        let error = match call().await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        match error.kind() {
-            Kind::Capacity => {}
-            Kind::Unavailable => {
-                let is_away = matches!(reach(place).await, Err(error) if error.kind() == Kind::Unavailable);
-                if !is_away {
-                    return Err(Stop::Task { error: error.to_string(), is_final: false });
-                }
-            }
-            _ => return Err(Stop::Task { error: error.to_string(), is_final: true }),
-        }
-        if since.elapsed() > PATIENCE {
-            return Err(Stop::Run(error));
-        }
-        tracing::warn!(%error, "waiting until this passes");
-        tokio::time::sleep(PAUSE).await;
-    }
-}
+/// What every program says of a full disk.
+const DISK_FULL: &str = "No space left on device";
 
 /// Whether files can be put there.
 pub(super) fn is_folder_writable(folder: &Path) -> Result<()> {

@@ -31,6 +31,9 @@ use workplace::Workplace;
 
 const NAME: &str = "obs_worker";
 
+/// Under which what becomes of files is logged.
+const TARGET: &str = "pipeline_core::pipelines::obs_worker";
+
 /// Does tasks until `until`, or until it is stopped; then what is in work may end, and the rest stays for others.
 ///
 /// # Errors
@@ -48,16 +51,20 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
     let (parser, source) = (parser?, source?);
     let mut commits = source.commits(&config.kafka, format!("pipeline_core.{}.{}", config.group_id, workplace.id));
     commits.begin().await?;
+    let buckets = Buckets::new(config.scheme, &config.store);
+    for bucket in [&config.source_bucket, &config.dest_bucket].into_iter().flatten() {
+        buckets.trust(bucket)?;
+    }
     let shop = Shop {
-        buckets: Buckets::new(config.scheme, &config.store),
+        buckets,
         workplace,
         parser,
         secrets: Secrets::of(&config.kafka, &config.store),
         benches: Semaphore::new(config.concurrency),
         budget: Budget::new(config.memory_limit / 2),
         disk: config.disk_limit.map(|bytes| {
-            let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX / 2).max(1);
-            (Semaphore::new(mebibytes as usize), mebibytes)
+            let kibibytes = u32::try_from(bytes / 1024).unwrap_or(u32::MAX / 16).max(1);
+            (Semaphore::new(kibibytes as usize), kibibytes)
         }),
         changed: Counter::default(),
         config,
@@ -157,8 +164,19 @@ pub async fn reach(config: &Config) -> Vec<(&'static str, Result<String>)> {
     found
 }
 
+/// The buckets that tasks fall back to, for the benchmarks.
+///
+/// # Errors
+/// When they are not set.
+#[cfg(feature = "failpoints")]
+pub fn places(config: &Config) -> Result<(Place, Place)> {
+    let buckets = Buckets::new(config.scheme, &config.store);
+    let open = |bucket: &Option<String>| buckets.trust(bucket.as_deref().unwrap_or_default());
+    Ok((open(&config.source_bucket)?, open(&config.dest_bucket)?))
+}
+
 async fn bucket_answers(buckets: &Buckets, bucket: &str) -> Result<String> {
-    let place: Place = buckets.open(bucket)?;
+    let place: Place = buckets.trust(bucket)?;
     crate::store::list_some(&place).await?;
     Ok(bucket.to_owned())
 }

@@ -11,15 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempted, Failed, Made, Shop};
+use super::TARGET;
+use super::attempt::{Attempt, Attempted, Failed, Made, Shop};
 use super::transform::{Ending, Fallbacks, FileTask, notice};
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Guard, Lane, MOST_FAILURES, Origin, Refused};
 use crate::kafka::{Commit, Commits, Notice, Task, TaskEvent, TaskSource};
 use crate::stats::Stats;
-
-/// Under which what becomes of files is logged.
-const TARGET: &str = "pipeline_core::pipelines::obs_worker";
 
 /// What has ended waits so long for others to be committed with, unless nothing else is in work.
 const LINGER: Duration = Duration::from_millis(100);
@@ -62,6 +60,7 @@ struct Outcome {
     notice: Option<Notice>,
     refused: Option<Refused>,
     made: Option<Made>,
+    input_size: u64,
 }
 
 type Committing = BoxFuture<'static, (Commits, Commit, Vec<Outcome>, Result<()>)>;
@@ -196,13 +195,14 @@ impl Run {
         let name = format!("{lane}-{offset}-{failures}");
         let id = format!("{}/{lane}/{offset}", shop.config.topic);
         self.running.spawn(async move {
-            let begun = closing.run_until_cancelled(async {
+            let begun = closing.clone().run_until_cancelled_owned(async {
                 tokio::time::sleep(pause).await;
                 shop.benches.acquire().await
             });
             let Some(Ok(_bench)) = begun.await else { return (work, None, 0.0) };
             let since = Instant::now();
-            let attempted = Box::pin(closed.run_until_cancelled(shop.attempt(&work.file, &name, &id))).await;
+            let attempt = Attempt { task: &work.file, name, id, number: failures + 1, closing };
+            let attempted = Box::pin(closed.run_until_cancelled(shop.attempt(attempt))).await;
             (work, attempted, since.elapsed().as_secs_f64())
         });
     }
@@ -214,7 +214,8 @@ impl Run {
         };
         assigned.alive -= 1;
         let Some(attempted) = attempted else { return Ok(()) };
-        match attempted? {
+        let Some(attempted) = attempted? else { return Ok(()) };
+        match attempted {
             Ok(made) => self.succeed(task, file, made, seconds),
             Err(failed) => {
                 let failures = self.source.fail(task.lane, task.offset);
@@ -260,7 +261,14 @@ impl Run {
                 error: None,
             },
         );
-        self.end(Outcome { lane: task.lane, offset: task.offset, notice, refused: None, made: Some(made) });
+        self.end(Outcome {
+            lane: task.lane,
+            offset: task.offset,
+            notice,
+            refused: None,
+            input_size: made.input_size,
+            made: Some(made),
+        });
     }
 
     /// A task that will not be tried again: a notice if it has a key, and its message to the dead letters.
@@ -283,7 +291,14 @@ impl Run {
         let refused =
             Refused { key: task.key.clone(), value: task.value.clone(), reason: failed.error.clone(), origin };
         self.guard.refuse(&refused);
-        self.end(Outcome { lane: task.lane, offset: task.offset, notice, refused: Some(refused), made: None });
+        self.end(Outcome {
+            lane: task.lane,
+            offset: task.offset,
+            notice,
+            refused: Some(refused),
+            input_size: failed.input_size,
+            made: None,
+        });
     }
 
     fn notice(
@@ -363,11 +378,11 @@ impl Run {
         }
         self.source.committed(commit.positions);
         for outcome in outcomes {
+            self.stats.bytes_read.add(outcome.input_size);
             match outcome.made {
                 Some(made) => {
                     self.guard.accept(1);
                     self.stats.rows_written.add(1);
-                    self.stats.bytes_read.add(made.input_size);
                     self.stats.bytes_written.add(made.output_size);
                 }
                 None => self.stats.rows_rejected.add(1),

@@ -51,6 +51,10 @@ impl FileTask {
             size: fields.get("size").and_then(Value::as_u64),
             e_tag: text("etag").map(|e_tag| e_tag.trim_matches('"').to_owned()),
         };
+        let is_text = |name: &&&str| fields.get(**name).is_none_or(|value| value.is_string() || value.is_null());
+        if let Some(name) = ["bucket", "dest_bucket", "dest_key"].iter().find(|name| !is_text(name)) {
+            return Err((format!("The task's {name} is not text"), Some(task.into())));
+        }
         if task.bucket.is_empty() {
             return Err(("The task names no bucket, and OBS_SOURCE_BUCKET is not set".to_owned(), Some(task.into())));
         }

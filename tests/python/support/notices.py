@@ -73,6 +73,8 @@ def assert_each_file_once(
         suffix: What was appended to the keys of the copies.
     """
     source, dest = buckets
+    for name in (result_topic, f"{topic}_dlq"):
+        topics.wait_until_settled(kafka, name)
     keys = Counter(file.key for file in expected)
     told = notices(kafka, result_topic)
     assert_same(Counter(notice["source"]["key"] for notice in told), keys, "notices")

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from tests.python.support.children import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +56,23 @@ def delete(kafka: Kafka, topic: str) -> None:
     """Delete a topic and its data."""
     admin = AdminClient({**kafka.properties(), **QUIET})
     admin.delete_topics([topic])[topic].result(timeout=30)
+
+
+def wait_until_settled(kafka: Kafka, topic: str) -> None:
+    """Wait until no transaction is open on a topic: what is behind one is not seen by a `read_committed` reader.
+
+    Of a producer that was killed, that is when the broker has given it up.
+    """
+    admin = AdminClient({**kafka.properties(), **QUIET})
+    parts = [TopicPartition(topic, number) for number in range(partitions(kafka, topic))]
+
+    def ends(level: IsolationLevel) -> list[int]:
+        asked = admin.list_offsets({part: OffsetSpec.latest() for part in parts}, isolation_level=level)
+        return [asked[part].result(timeout=30).offset for part in parts]
+
+    if parts:
+        levels = (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+        wait_until(lambda: ends(levels[0]) == ends(levels[1]), f"{topic} has no open transaction")
 
 
 def messages(kafka: Kafka, topic: str) -> list[Message]:
