@@ -28,7 +28,7 @@ pub struct TaskSettings {
     pub max_poll_interval: Duration,
     /// Bytes that librdkafka may fetch ahead.
     pub fetch_bytes: usize,
-    /// Tasks that may be in work at once.
+    /// Tasks that may be in work at once; those that have ended and wait for their commit do not count.
     pub most_open: usize,
 }
 
@@ -78,6 +78,8 @@ pub struct TaskSource {
     beginnings: Vec<(Lane, i64, String)>,
     /// Tasks handed out and neither finished nor dropped.
     open: BTreeSet<(Lane, i64)>,
+    /// Those of them that have ended and wait for their commit.
+    ended: BTreeSet<(Lane, i64)>,
     rows_left: Option<u64>,
     idle_since: Option<Instant>,
 }
@@ -87,6 +89,9 @@ impl std::fmt::Debug for TaskSource {
         f.debug_struct("TaskSource").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
+
+/// When so many wait for their commit, no task is begun.
+const MOST_ENDED: usize = 20_000;
 
 /// A partition whose tasks wait is paused when so many packs of them wait here.
 const PACKS: usize = 4;
@@ -115,6 +120,7 @@ impl TaskSource {
             assigning: None,
             beginnings: Vec::new(),
             open: BTreeSet::new(),
+            ended: BTreeSet::new(),
             idle_since: None,
         })
     }
@@ -161,14 +167,15 @@ impl TaskSource {
 
     /// The next task that may be begun.
     fn take(&mut self) -> Option<Task> {
-        if self.open.len() >= self.settings.most_open || self.rows_left == Some(0) {
+        let in_work = self.open.len() - self.ended.len();
+        if in_work >= self.settings.most_open || self.ended.len() >= MOST_ENDED || self.rows_left == Some(0) {
             return None;
         }
         for (lane, partition) in &mut self.partitions {
             if self.leaving.contains(lane) {
                 continue;
             }
-            while partition.ledger.has_room(self.open.len()) {
+            while partition.ledger.has_room(in_work) {
                 let Some(pack) = partition.packs.front_mut() else { break };
                 let record = pack.iter().next().map(|record| {
                     let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
@@ -233,8 +240,16 @@ impl TaskSource {
         self.open.contains(&(lane, offset))
     }
 
-    /// The task is done, or given up.
+    /// The task has ended and will be committed.
+    pub fn end(&mut self, lane: Lane, offset: i64) {
+        if self.open.contains(&(lane, offset)) {
+            self.ended.insert((lane, offset));
+        }
+    }
+
+    /// The task is done, or given up, in the next commit.
     pub fn finish(&mut self, lane: Lane, offset: i64) {
+        self.ended.remove(&(lane, offset));
         if self.open.remove(&(lane, offset))
             && let Some(partition) = self.partitions.get_mut(&lane)
         {
@@ -278,6 +293,7 @@ impl TaskSource {
     pub fn release(&mut self, lanes: &[Lane]) -> Result<()> {
         self.partitions.retain(|lane, _| !lanes.contains(lane));
         self.open.retain(|(lane, _)| !lanes.contains(lane));
+        self.ended.retain(|(lane, _)| !lanes.contains(lane));
         self.leaving.retain(|lane| !lanes.contains(lane));
         self.idle_since = Some(Instant::now());
         self.member.give_back(lanes)

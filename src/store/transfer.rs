@@ -53,7 +53,7 @@ pub struct Fetched {
     pub e_tag: Option<String>,
 }
 
-/// Writes the object `key` to a new file.
+/// Writes the object `key` to a file, over what is in it.
 ///
 /// # Errors
 /// When it is not there, may not be read, does not come over whole, or the disk is full.
@@ -65,7 +65,8 @@ pub async fn fetch(place: &Place, key: &str, file: &FilePath, budget: &Budget) -
     let size = answer.meta.size;
     let e_tag = answer.meta.e_tag.as_deref().map(unquoted);
     let on_disk = |error| Error::io(format!("Cannot write {}", file.display()), error);
-    let mut out = std::fs::File::create_new(file).map_err(on_disk)?;
+    let mut out = std::fs::File::options().write(true).create(true).truncate(false).open(file).map_err(on_disk)?;
+    let old_size = out.metadata().map_err(on_disk)?.len();
     let expected = e_tag.as_deref().and_then(md5_of);
     let mut sum = expected.map(|_| Md5::new());
     let mut written = 0;
@@ -77,6 +78,9 @@ pub async fn fetch(place: &Place, key: &str, file: &FilePath, budget: &Budget) -
             sum.update(&chunk);
         }
         out.write_all(&chunk).map_err(on_disk)?;
+    }
+    if old_size > written {
+        out.set_len(written).map_err(on_disk)?;
     }
     if written != size {
         return Err(Error::new(Kind::Unavailable, format!("{}: {written} of {size} bytes came over", what())));

@@ -109,9 +109,10 @@ def test_a_kill_at_a_step_of_obs_worker_loses_nothing_and_doubles_nothing(kafka,
     job = Job(kafka, s3, tmp_path)
     files = [File(f"{number}.bin") for number in range(30)]
     job.add(*files)
-    # What has ended together is committed together: there is one commit, perhaps.
+    # Eight tasks at a time are committed together, or fewer.
+    few = {"concurrency": 8, "max_poll_records": 8}
     for count in (1, 1, 1) if "commit" in place else (1, 2, 5):
-        with job.worker(fault=f"{place}:{count}:kill") as worker:
+        with job.worker(fault=f"{place}:{count}:kill", **few) as worker:
             worker.wait_until_killed()
     job.work()
     job.assert_each_file_once(*files)

@@ -94,6 +94,7 @@ impl Shop {
         let target = self.buckets.open(&task.dest_bucket)?;
         let _room = self.room(attempt, &source).await?;
         let files = self.workplace.files(&attempt.name, &task.key, &task.dest_key);
+        self.workplace.reuse(&files);
         let mut files = Held { files, shop: self, ending: Ending::BrokenOff };
         let outcome = self.make_in(attempt, input_size, &source, &target, &files.files).await;
         files.ending = match &outcome {
@@ -118,10 +119,7 @@ impl Shop {
         let fetched = self.outlast(attempt, source, || {
             let (source, key, file) = (source.clone(), task.key.clone(), files.input.clone());
             let budget = self.budget.clone();
-            async move {
-                let _ = std::fs::remove_file(&file);
-                fetch(&source, &key, &file, &budget).await
-            }
+            async move { fetch(&source, &key, &file, &budget).await }
         });
         let fetched = fetched.await?;
         *input_size = fetched.size;
@@ -309,7 +307,7 @@ impl Drop for Held<'_> {
             Ending::GivenUp => !(config.cleanup_files && config.cleanup_on_error),
             Ending::BrokenOff => false,
         };
-        if keeps { self.files.keep() } else { self.files.remove() }
+        if keeps { self.files.keep() } else { self.shop.workplace.clear(&self.files) }
     }
 }
 

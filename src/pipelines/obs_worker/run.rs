@@ -324,6 +324,7 @@ impl Run {
     }
 
     fn end(&mut self, outcome: Outcome) {
+        self.source.end(outcome.lane, outcome.offset);
         self.pending.push(outcome);
         self.since.get_or_insert_with(Instant::now);
     }

@@ -7,11 +7,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
 /// Bytes of a key's last part that stay in a file's name.
 const LONGEST: usize = 100;
+
+/// Spares beyond these are not worth their disk.
+const SPARES: usize = 64;
+const LARGEST_SPARE: u64 = 4 * 1024 * 1024;
 
 /// More workers than that do not share a folder.
 const SEATS: usize = 10_000;
@@ -24,6 +29,8 @@ pub(super) struct Workplace {
     seat: usize,
     /// Held as long as the worker lives.
     _lock: File,
+    /// Input files that have done their service: a file system makes a new one much more slowly than it fills an old one.
+    spares: Mutex<Vec<PathBuf>>,
     /// The same after a crash: the transaction that the former owner left open is ended by it.
     pub(super) id: String,
 }
@@ -62,7 +69,37 @@ impl Workplace {
         let of = |error| Error::io(format!("Cannot use the work folder {}", downloads.display()), error);
         std::fs::create_dir_all(output_folder(&uploads, seat)).map_err(of)?;
         let id = id(&seat_folder(&downloads, seat)).map_err(of)?;
-        Ok(Self { downloads, uploads, seat, _lock: lock, id })
+        Ok(Self { downloads, uploads, seat, _lock: lock, spares: Mutex::default(), id })
+    }
+
+    /// Puts a spare file in the place of an attempt's input, if there is one.
+    pub(super) fn reuse(&self, files: &Files) {
+        let mut spares = self.spares();
+        if let Some(spare) = spares.pop() {
+            let _ = std::fs::rename(spare, &files.input);
+        }
+    }
+
+    /// Takes an attempt's files away. An input that nothing else refers to is kept for another.
+    pub(super) fn clear(&self, files: &Files) {
+        let _ = std::fs::remove_file(&files.output);
+        let is_ours = std::fs::symlink_metadata(&files.input)
+            .is_ok_and(|there| there.is_file() && there.nlink() == 1 && there.len() <= LARGEST_SPARE);
+        let mut spares = self.spares();
+        if !is_ours || spares.len() >= SPARES {
+            drop(spares);
+            let _ = std::fs::remove_file(&files.input);
+            return;
+        }
+        // Whoever still looks for it by its name does not find it.
+        let spare = seat_folder(&self.downloads, self.seat).join(format!("spare-{}", spares.len()));
+        if std::fs::rename(&files.input, &spare).is_ok() {
+            spares.push(spare);
+        }
+    }
+
+    fn spares(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Names for an attempt at a task.
@@ -85,12 +122,6 @@ impl Drop for Workplace {
 }
 
 impl Files {
-    pub(super) fn remove(&self) {
-        for path in [&self.input, &self.output] {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-
     /// Puts them where a person finds them.
     pub(super) fn keep(&self) {
         for (from, to) in [(&self.input, &self.kept_input), (&self.output, &self.kept_output)] {
