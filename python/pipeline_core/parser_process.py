@@ -33,6 +33,7 @@ _PR_SET_PDEATHSIG = 1
 _ERROR_CHARACTERS = 4_000
 _TRACE_CHARACTERS = 16_000
 _EXIT_SECONDS = 5
+_DONE = b'{"ok": true}\n'
 _OUT_OF_MEMORY = b'{"error": "MemoryError", "traceback": "", "restart": true}\n'
 
 
@@ -56,7 +57,7 @@ def main() -> None:
         sys.exit(1)
     pipes.answer({"ready": True})
     for task in lines:
-        outcome = attempted(parse, Path(os.path.abspath(task["input"])), Path(os.path.abspath(task["output"])))  # noqa: PTH100 - resolve() would follow links
+        outcome = attempted(parse, Path(task["input"]), Path(task["output"]))
         pipes.restore()
         pipes.answer(outcome)
     # A parser's threads and exit handlers get a moment, not for ever.
@@ -76,20 +77,24 @@ class Pipes:
         self._nothing = os.open(os.devnull, os.O_RDONLY)
         self._folder = os.open(".", os.O_RDONLY)
         self._process = os.getpid()
+        self._out: io.TextIOWrapper | None = None
         self.restore()
         faulthandler.enable(self._errors)
 
     def restore(self) -> None:
         """Undo what a parser may have done to the standard streams and the working folder."""
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+        if not (sys.stdout is sys.stderr is self._out):
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):
+                    stream.flush()
         os.dup2(self._nothing, 0)
         for number in (1, 2):
             os.dup2(self._errors, number)
-        sys.stdout = sys.stderr = io.TextIOWrapper(
-            io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace", write_through=True
-        )
+        if self._out is None or self._out.closed:
+            self._out = io.TextIOWrapper(
+                io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace", write_through=True
+            )
+        sys.stdout = sys.stderr = self._out
         with contextlib.suppress(OSError):
             os.fchdir(self._folder)
 
@@ -170,7 +175,7 @@ def attempted(parse: Parse, source: Path, target: Path) -> dict[str, Any] | byte
             return {**told(error), "restart": is_short_of_memory(error)}
         except MemoryError:
             return _OUT_OF_MEMORY
-    return {"ok": True}
+    return _DONE
 
 
 def write(result: object, target: Path) -> None:

@@ -90,7 +90,9 @@ def log(line: Line) -> None:
     logger = logging.getLogger(name)
     number = cast("int", getattr(logging, level))
     if logger.isEnabledFor(number):
-        particulars = " ".join(f"{field}={value}" for field, value in fields.items())
+        # A traceback is for `record.fields`: a line is a line.
+        firsts = {field: str(value).partition("\n")[0] for field, value in fields.items()}
+        particulars = " ".join(f"{field}={first}" for field, first in firsts.items())
         text = f"{message} ({particulars})" if particulars else message
         extra = {"event": message, "fields": fields}
         function = name.rpartition(".")[2]

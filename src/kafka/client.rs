@@ -196,7 +196,7 @@ impl Client {
     pub fn existing_partitions(&self, topic: &str) -> Result<i32> {
         match self.partitions(topic)? {
             0 => Err(Error::new(Kind::NotFound, format!("There is no topic {topic} on {}", self.servers))
-                .hint("Check the name; csv-to-kafka creates the topic it sends to.")),
+                .hint("Check the name; the pipeline that sends to a topic creates it.")),
             partitions => Ok(partitions),
         }
     }

@@ -225,7 +225,7 @@ fn failure(error: &KafkaError, watch: &Watch) -> Option<Error> {
     match error.rdkafka_error_code() {
         Some(Code::UnknownTopicOrPartition) => Some(
             Error::new(Kind::NotFound, "The topic is gone")
-                .hint("Check its name; csv-to-kafka creates the topic it sends to."),
+                .hint("Check its name; the pipeline that sends to a topic creates it."),
         ),
         Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Some(
             Error::new(Kind::DataLoss, "Records that were not read yet have been deleted from the topic")

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::Path as FilePath;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use md5::{Digest, Md5};
 use object_store::{Attribute, Attributes, GetOptions, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::client::{Place, of_store};
@@ -29,16 +29,57 @@ const CHUNKS: usize = 256 * 1024;
 pub struct Budget {
     kibibytes: Arc<Semaphore>,
     all: u32,
+    /// Buffers that were used: pages that the process has already.
+    buffers: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+/// Small ones cost nothing to make.
+const WORTH_KEEPING: usize = 64 * 1024;
+const KEPT: usize = 16;
+
+/// A buffer on its way to a store, then back.
+struct Lent {
+    bytes: Vec<u8>,
+    home: Arc<Mutex<Vec<Vec<u8>>>>,
+    _held: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let mut kept = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes.capacity() >= WORTH_KEEPING && kept.len() < KEPT {
+            kept.push(bytes);
+        }
+    }
 }
 
 impl Budget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let all = u32::try_from(bytes / 1024).unwrap_or(u32::MAX / 16).max(1);
-        Self { kibibytes: Arc::new(Semaphore::new(all as usize)), all }
+        Self { kibibytes: Arc::new(Semaphore::new(all as usize)), all, buffers: Arc::default() }
     }
 
-    async fn take(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit> {
+    /// The next `size` bytes of a file, counted as long as they are held anywhere.
+    async fn read(&self, input: &mut std::fs::File, size: usize) -> Result<std::io::Result<Bytes>> {
+        let held = self.take(size).await?;
+        let kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut bytes = kept.filter(|_| size >= WORTH_KEEPING).unwrap_or_default();
+        bytes.clear();
+        bytes.reserve(size);
+        let read = input.take(size as u64).read_to_end(&mut bytes);
+        let lent = Lent { bytes, home: self.buffers.clone(), _held: held };
+        Ok(read.map(|_| Bytes::from_owner(lent)))
+    }
+
+    async fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         let wanted = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(self.all);
         let permit = self.kibibytes.clone().acquire_many_owned(wanted).await;
         permit.map_err(|error| Error::internal(error.to_string()))
@@ -132,11 +173,9 @@ pub async fn store(
     let size = input.metadata().map_err(on_disk)?.len();
     let attributes = if place.is_local() { Attributes::new() } else { attributes(content_type, metadata) };
     if size <= PART as u64 {
-        let _held = budget.take(usize::try_from(size).unwrap_or(PART)).await?;
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-        input.read_to_end(&mut bytes).map_err(on_disk)?;
+        let bytes = budget.read(&mut input, usize::try_from(size).unwrap_or(PART)).await?.map_err(on_disk)?;
         let options = PutOptions { attributes, ..PutOptions::default() };
-        place.store.put_opts(&path, Bytes::from(bytes).into(), options).await.map_err(of)?;
+        place.store.put_opts(&path, bytes.into(), options).await.map_err(of)?;
         return Ok(size);
     }
     let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
@@ -147,17 +186,11 @@ pub async fn store(
             while parts.len() >= PARTS {
                 landed(parts.join_next().await).map_err(of)?;
             }
-            let held = budget.take(PART).await?;
-            let mut part = Vec::new();
-            (&mut input).take(PART as u64).read_to_end(&mut part).map_err(on_disk)?;
+            let part = budget.read(&mut input, PART).await?.map_err(on_disk)?;
             if part.is_empty() {
                 break;
             }
-            let sending = upload.put_part(PutPayload::from(part));
-            parts.spawn(async move {
-                let _held = held;
-                sending.await
-            });
+            parts.spawn(upload.put_part(PutPayload::from(part)));
         }
         while !parts.is_empty() {
             landed(parts.join_next().await).map_err(of)?;

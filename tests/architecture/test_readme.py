@@ -21,8 +21,13 @@ PAGES = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING}
 
 # Flags of other programs' commands in the text.
 FLAGS_OF_OTHERS = {"--features", "--bootstrap-server", "--from-beginning", "--property"}
-OURS = re.compile(r"(?:PIPELINE_CORE|KAFKA|AWS|OBS|GCS|GOOGLE|CSV|CONSUMER|AUTO|STORAGE)_[A-Z_0-9]*[A-Z0-9]")
+OURS = re.compile(
+    r"(?:PIPELINE_CORE|KAFKA|AWS|OBS|GCS|GOOGLE|CSV|CONSUMER|AUTO|STORAGE|CLEANUP|DBC|DEST|FILE|MAX|POOL|SINGLE|SOURCE)"
+    r"_[A-Z_0-9]*[A-Z0-9]"
+)
 OF_TESTS = {f"{PREFIX}FAULT"}
+# A parser reads them in its own process.
+OF_PARSERS = {"DBC_FILE", "DBC_FORMAT"}
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -99,7 +104,7 @@ def test_the_table_of_the_environment_is_whole():
     table = set(OURS.findall(README.split("## Settings", maxsplit=1)[1].split("## ", maxsplit=1)[0]))
     assert len(named) > 25
     assert named <= table
-    everywhere = set(OURS.findall(README + CONTRIBUTING)) - OF_TESTS - {f"{PREFIX}CONFIG_FILE"}
+    everywhere = set(OURS.findall(README + CONTRIBUTING)) - OF_TESTS - OF_PARSERS - {f"{PREFIX}CONFIG_FILE"}
     assert not everywhere - known
 
 

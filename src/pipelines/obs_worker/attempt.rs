@@ -93,7 +93,7 @@ impl Shop {
         let source = self.buckets.open(&task.bucket)?;
         let target = self.buckets.open(&task.dest_bucket)?;
         let _room = self.room(attempt, &source).await?;
-        let files = self.workplace.files(&attempt.name, &task.key, &task.dest_key);
+        let files = self.workplace.files(&self.config.topic, &attempt.name, &task.key, &task.dest_key);
         self.workplace.reuse(&files);
         let mut files = Held { files, shop: self, ending: Ending::BrokenOff };
         let outcome = self.make_in(attempt, input_size, &source, &target, &files.files).await;
@@ -179,11 +179,15 @@ impl Shop {
                 Some(Ok(())) => return Ok(()),
                 Some(Err(error)) => error,
             };
-            if !error.contains(DISK_FULL) || since.elapsed() > PATIENCE {
+            if !error.contains(DISK_FULL) {
                 return Err(Stop::Task { error, is_final: false });
             }
             let _ = std::fs::remove_file(&files.output);
-            log_wait(attempt, &format!("{}: {DISK_FULL}", files.output.display()));
+            let full = Error::new(Kind::Capacity, format!("Cannot write {}: {DISK_FULL}", files.output.display()));
+            if since.elapsed() > PATIENCE {
+                return Err(Stop::Run(full));
+            }
+            log_wait(attempt, &full.to_string());
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -43,6 +43,7 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
     let workplace = Workplace::take(&config.download_dir, &config.upload_dir)?;
     // Children load while the group lets us in.
     let (parser, source) = tokio::join!(parser(&config), async {
+        ensure_topic(&config.kafka, TopicSpec::named(&config.topic)).await?;
         if config.send_results {
             ensure_topic(&config.kafka, TopicSpec::named(&config.result_topic)).await?;
         }
@@ -135,7 +136,7 @@ fn task_settings(config: &Config) -> TaskSettings {
         heartbeat: Duration::from_secs_f64(config.heartbeat_seconds),
         max_poll_interval: Duration::from_secs_f64(config.max_poll_interval_seconds),
         fetch_bytes: config.memory_limit / 32,
-        most_open: config.max_poll_records.max(config.concurrency),
+        most_open: config.max_poll_records.max(1),
     }
 }
 

@@ -75,6 +75,7 @@ impl Workplace {
     /// Puts a spare file in the place of an attempt's input, if there is one.
     pub(super) fn reuse(&self, files: &Files) {
         let mut spares = self.spares();
+        spares.retain(|spare| *spare != files.input);
         if let Some(spare) = spares.pop() {
             let _ = std::fs::rename(spare, &files.input);
         }
@@ -91,25 +92,21 @@ impl Workplace {
             let _ = std::fs::remove_file(&files.input);
             return;
         }
-        // Whoever still looks for it by its name does not find it.
-        let spare = seat_folder(&self.downloads, self.seat).join(format!("spare-{}", spares.len()));
-        if std::fs::rename(&files.input, &spare).is_ok() {
-            spares.push(spare);
-        }
+        spares.push(files.input.clone());
     }
 
     fn spares(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Names for an attempt at a task.
-    pub(super) fn files(&self, task: &str, key: &str, dest_key: &str) -> Files {
+    /// Names for an attempt at a task of a topic.
+    pub(super) fn files(&self, topic: &str, task: &str, key: &str, dest_key: &str) -> Files {
         let (input, output) = (format!("{task}-{}", safe(key)), format!("{task}-{}", safe(dest_key)));
         Files {
             input: seat_folder(&self.downloads, self.seat).join(&input),
             output: output_folder(&self.uploads, self.seat).join(&output),
-            kept_input: self.downloads.join(input),
-            kept_output: self.uploads.join(output),
+            kept_input: self.downloads.join(format!("{topic}-{input}")),
+            kept_output: self.uploads.join(format!("{topic}-{output}")),
         }
     }
 }
@@ -206,7 +203,7 @@ mod tests {
         let (one, other) = (take(), take());
         assert_ne!(one.seat, other.seat);
         assert_ne!(one.id, other.id);
-        let left = one.files("0-1-1", "../../x/..", "/abs/y.json").input;
+        let left = one.files("topic", "0-1-1", "../../x/..", "/abs/y.json").input;
         assert_eq!(left.parent(), Some(seat_folder(&folder.path().canonicalize().unwrap(), 0).as_path()));
         std::fs::write(&left, "half").unwrap();
         let id = one.id.clone();
