@@ -153,12 +153,12 @@ impl Producer {
             .set("queue.buffering.max.kbytes", (role.buffer_bytes / 1024).max(1024).to_string())
             // librdkafka needs some 300 bytes a message beside its own, which the limit above leaves out.
             .set("queue.buffering.max.messages", (role.buffer_bytes / 512).max(10_000).to_string());
+        if let Some(timeout) = role.transaction_timeout {
+            config.set("transaction.timeout.ms", timeout.as_millis().to_string());
+        }
         let mut config = with_properties(config, settings);
         if let Some(id) = &role.transactional_id {
             config.set("transactional.id", id);
-            if let Some(timeout) = role.transaction_timeout {
-                config.set("transaction.timeout.ms", timeout.as_millis().to_string());
-            }
         }
         let is_counting = embedded::is_embedded(&settings.bootstrap_servers);
         let deliveries = Deliveries { is_counting, ..Deliveries::default() };

@@ -72,6 +72,8 @@ pub struct TaskSource {
     settings: TaskSettings,
     stop: CancellationToken,
     partitions: BTreeMap<Lane, Partition>,
+    /// The partition that gave the last task: the others come first.
+    turn: Lane,
     leaving: BTreeSet<Lane>,
     assigning: Option<Vec<Lane>>,
     /// Where a group that is new begins, not committed yet.
@@ -93,8 +95,8 @@ impl std::fmt::Debug for TaskSource {
 /// When so many wait for their commit, no task is begun.
 const MOST_ENDED: usize = 20_000;
 
-/// A partition whose tasks wait is paused when so many packs of them wait here.
-const PACKS: usize = 4;
+/// Packs of tasks that may wait here, over all partitions; one that has its share is paused.
+const PACKS: usize = 64;
 
 impl TaskSource {
     /// Joins the group.
@@ -116,6 +118,7 @@ impl TaskSource {
             settings,
             stop,
             partitions: BTreeMap::new(),
+            turn: 0,
             leaving: BTreeSet::new(),
             assigning: None,
             beginnings: Vec::new(),
@@ -171,10 +174,13 @@ impl TaskSource {
         if in_work >= self.settings.most_open || self.ended.len() >= MOST_ENDED || self.rows_left == Some(0) {
             return None;
         }
-        for (lane, partition) in &mut self.partitions {
-            if self.leaving.contains(lane) {
+        let turn = self.turn;
+        let lanes: Vec<Lane> = self.partitions.keys().copied().collect();
+        let (behind, ahead) = lanes.split_at(lanes.partition_point(|lane| *lane <= turn));
+        for lane in ahead.iter().chain(behind) {
+            let Some(partition) = self.partitions.get_mut(lane).filter(|_| !self.leaving.contains(lane)) else {
                 continue;
-            }
+            };
             while partition.ledger.has_room(in_work) {
                 let Some(pack) = partition.packs.front_mut() else { break };
                 let record = pack.iter().next().map(|record| {
@@ -190,6 +196,7 @@ impl TaskSource {
                     continue;
                 }
                 if let Admitted::Open(failures) = partition.ledger.admit(offset) {
+                    self.turn = *lane;
                     self.open.insert((*lane, offset));
                     self.rows_left = self.rows_left.map(|left| left - 1);
                     return Some(Task { lane: *lane, offset, key, value, failures });
@@ -204,9 +211,10 @@ impl TaskSource {
     }
 
     fn keep(&mut self, lane: Lane, records: Records) {
+        let share = (PACKS / self.partitions.len().max(1)).max(1);
         let Some(partition) = self.partitions.get_mut(&lane) else { return };
         partition.packs.push_back(records);
-        if partition.packs.len() >= PACKS {
+        if partition.packs.len() >= share {
             partition.is_paused = self.member.pause(lane).is_ok();
         }
     }

@@ -37,6 +37,17 @@ struct Held {
     group: Option<Pid>,
     /// Why it was killed, the first reason.
     reason: Option<String>,
+    /// What it works on; 0 is nothing.
+    job: u64,
+}
+
+impl Held {
+    fn kill(&mut self, reason: &str) {
+        if let Some(group) = self.group {
+            self.reason.get_or_insert_with(|| reason.to_owned());
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 impl Leash {
@@ -45,11 +56,19 @@ impl Leash {
     }
 
     pub(super) fn kill(&self, reason: &str) {
+        self.held().kill(reason);
+    }
+
+    /// Kills it if it works on this.
+    pub(super) fn kill_job(&self, job: u64, reason: &str) {
         let mut held = self.held();
-        if let Some(group) = held.group {
-            held.reason.get_or_insert_with(|| reason.to_owned());
-            let _ = kill_process_group(group, Signal::KILL);
+        if held.job == job {
+            held.kill(reason);
         }
+    }
+
+    pub(super) fn hold(&self, job: u64) {
+        self.held().job = job;
     }
 }
 
@@ -85,7 +104,8 @@ impl Child {
             .process_group(0)
             .spawn();
         let mut process = spawned.map_err(|error| format!("Cannot start {program}: {error}"))?;
-        *leash.held() = Held { group: Pid::from_raw(i32::try_from(process.id()).unwrap_or_default()), reason: None };
+        *leash.held() =
+            Held { group: Pid::from_raw(i32::try_from(process.id()).unwrap_or_default()), reason: None, job: 0 };
         let (Some(requests), Some(answers), Some(prints)) =
             (process.stdin.take(), process.stdout.take(), process.stderr.take())
         else {
@@ -120,6 +140,16 @@ impl Child {
             Ok(answer) if read.is_ok() && line.ends_with('\n') => Ok(answer),
             _ => Err(self.obituary()),
         }
+    }
+
+    /// Whether it has ended while nobody asked it anything.
+    pub(super) fn is_gone(&mut self) -> bool {
+        let mut held = self.leash.held();
+        let is_gone = self.process.try_wait().is_ok_and(|status| status.is_some());
+        if is_gone {
+            held.group = None;
+        }
+        is_gone
     }
 
     fn obituary(&mut self) -> String {

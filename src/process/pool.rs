@@ -1,13 +1,14 @@
-//! So many children, each with a thread that speaks to it; a file at a time goes to each.
+//! Children, each with a thread that speaks to it and takes the next file from one queue for all.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::child::{Answer, Child, Leash};
@@ -34,25 +35,83 @@ const LOAD: Duration = Duration::from_secs(120);
 /// The error is what the parser says, or what became of it.
 type Outcome = std::result::Result<(), String>;
 
-enum Job {
-    Start(oneshot::Sender<Outcome>),
-    Parse { input: PathBuf, output: PathBuf, done: oneshot::Sender<Outcome> },
+struct Job {
+    id: u64,
+    input: PathBuf,
+    output: PathBuf,
+    /// When a child began with it, and the way to kill the child.
+    begun: Arc<OnceLock<(Instant, Leash)>>,
+    done: oneshot::Sender<Outcome>,
 }
 
-/// A thread that speaks to a child, and the way to kill the child.
+/// The files that wait for a child.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<Waiting>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    is_closed: bool,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, job: Job) {
+        self.state().jobs.push_back(job);
+        self.more.notify_one();
+    }
+
+    /// Waits for the next one; `None` when there will be no more.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            if state.is_closed {
+                return None;
+            }
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes a file back that no child has begun with.
+    fn take_back(&self, id: u64) -> bool {
+        let mut state = self.state();
+        let at = state.jobs.iter().position(|job| job.id == id);
+        at.is_some_and(|at| state.jobs.remove(at).is_some())
+    }
+
+    fn close(&self) {
+        self.state().is_closed = true;
+        self.more.notify_all();
+    }
+}
+
 #[derive(Debug)]
-struct Seat {
-    jobs: Option<Sender<Job>>,
+struct Keeper {
     leash: Leash,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
-#[derive(Debug)]
 pub struct Pool {
     timeout: Duration,
-    free: Arc<Mutex<Vec<Seat>>>,
-    seats: Semaphore,
+    queue: Arc<Queue>,
+    keepers: Vec<Keeper>,
+    last_id: AtomicU64,
     restarts: Arc<Counter>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("keepers", &self.keepers).finish_non_exhaustive()
+    }
 }
 
 impl Pool {
@@ -63,25 +122,34 @@ impl Pool {
     pub async fn start(settings: PoolSettings) -> Result<Self> {
         let (timeout, processes) = (settings.timeout, settings.processes);
         let settings = Arc::new(settings);
-        let restarts = Arc::new(Counter::default());
-        let pool = Self { timeout, free: Arc::default(), seats: Semaphore::new(processes), restarts: restarts.clone() };
+        let (queue, restarts) = (Arc::<Queue>::default(), Arc::<Counter>::default());
+        let mut pool = Self { timeout, queue, keepers: Vec::new(), last_id: AtomicU64::new(0), restarts };
         let mut loading = Vec::new();
         for _ in 0..processes {
-            let (jobs, orders) = channel();
             let leash = Leash::default();
-            let (settings, watched, restarts) = (settings.clone(), leash.clone(), restarts.clone());
-            let thread = std::thread::Builder::new()
-                .name("parser-keeper".to_owned())
-                .spawn(move || keep(&settings, &watched, &restarts, &orders));
+            let (done, loaded) = oneshot::channel();
+            let keeping = Keeping {
+                settings: settings.clone(),
+                leash: leash.clone(),
+                queue: pool.queue.clone(),
+                restarts: pool.restarts.clone(),
+            };
+            // A child dies with the thread that started it, so this one lives as long as the pool.
+            let thread = std::thread::Builder::new().name("parser-keeper".to_owned());
+            let thread = thread.spawn(move || keeping.run(done));
             let thread = thread.map_err(|error| Error::io("Cannot start a thread", error))?;
-            let (done, outcome) = oneshot::channel();
-            let _ = jobs.send(Job::Start(done));
-            loading.push((outcome, leash.clone()));
-            pool.give_back(Seat { jobs: Some(jobs), leash, thread: Some(thread) });
+            loading.push((loaded, leash.clone()));
+            pool.keepers.push(Keeper { leash, thread });
         }
-        for (outcome, leash) in loading {
-            let loaded = within(LOAD, outcome, &leash, "did not load within two minutes").await;
-            loaded.map_err(|reason| {
+        for (mut loaded, leash) in loading {
+            let outcome = tokio::select! {
+                outcome = &mut loaded => outcome,
+                () = tokio::time::sleep(LOAD) => {
+                    leash.kill("did not load within two minutes");
+                    loaded.await
+                }
+            };
+            outcome.unwrap_or_else(|_| Err("The parser's keeper is gone".to_owned())).map_err(|reason| {
                 let last = reason.trim().lines().last().unwrap_or_default().to_owned();
                 Error::settings(format!("The parser cannot be loaded: {last}"))
                     .hint("Check --parser (DBC_FACTORY): module:factory, importable from the working folder.")
@@ -99,17 +167,36 @@ impl Pool {
         output: &Path,
         closing: &CancellationToken,
     ) -> Option<std::result::Result<(), String>> {
-        let _permit = closing.run_until_cancelled(self.seats.acquire()).await?.ok()?;
-        let seat = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let begun = Arc::<OnceLock<(Instant, Leash)>>::default();
         let (done, outcome) = oneshot::channel();
-        let job = Job::Parse { input: input.to_owned(), output: output.to_owned(), done };
-        let is_busy = seat.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
-        let leash = seat.leash.clone();
-        let mut taken = Taken { seat: Some(seat), pool: self, is_busy };
-        let reason = format!("ran longer than {} s", self.timeout.as_secs_f64());
-        let outcome = within(self.timeout, outcome, &leash, &reason).await;
-        taken.is_busy = false;
-        Some(outcome)
+        self.queue.push(Job { id, input: input.to_owned(), output: output.to_owned(), begun: begun.clone(), done });
+        let given = Given { id, begun: &begun, queue: &self.queue };
+        tokio::pin!(outcome);
+        let mut is_closing = false;
+        loop {
+            // Measured from the moment when a child begins, which is not known before.
+            let left = begun.get().map_or(self.timeout, |(since, _)| self.timeout.saturating_sub(since.elapsed()));
+            tokio::select! {
+                outcome = &mut outcome => {
+                    std::mem::forget(given);
+                    return Some(outcome.unwrap_or_else(|_| Err("The parser's keeper is gone".to_owned())));
+                }
+                () = closing.cancelled(), if !is_closing => {
+                    is_closing = true;
+                    if self.queue.take_back(id) {
+                        return None;
+                    }
+                }
+                () = tokio::time::sleep(left) => {
+                    if let Some((_, leash)) = begun.get().filter(|(since, _)| since.elapsed() >= self.timeout) {
+                        leash.kill_job(id, &format!("ran longer than {} s", self.timeout.as_secs_f64()));
+                        // What it leaves behind may hold its pipe open for a moment.
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                }
+            }
+        }
     }
 
     /// How many children had to be replaced.
@@ -117,91 +204,85 @@ impl Pool {
     pub fn restarts(&self) -> u64 {
         self.restarts.get()
     }
-
-    fn give_back(&self, seat: Seat) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(seat);
-    }
 }
 
-/// A seat on its way back to the pool; a child that is still at work is killed.
-struct Taken<'a> {
-    seat: Option<Seat>,
-    pool: &'a Pool,
-    is_busy: bool,
-}
-
-impl Drop for Taken<'_> {
+impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            if self.is_busy {
-                seat.leash.kill("was stopped");
-            }
-            self.pool.give_back(seat);
+        self.queue.close();
+        for keeper in &self.keepers {
+            keeper.leash.kill("was stopped");
+        }
+        for keeper in self.keepers.drain(..) {
+            let _ = keeper.thread.join();
         }
     }
 }
 
-impl Drop for Seat {
+/// A file that was given to the children; when nobody waits for it any more, it is taken back or its child killed.
+struct Given<'a> {
+    id: u64,
+    begun: &'a OnceLock<(Instant, Leash)>,
+    queue: &'a Queue,
+}
+
+impl Drop for Given<'_> {
     fn drop(&mut self) {
-        self.leash.kill("was stopped");
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if !self.queue.take_back(self.id)
+            && let Some((_, leash)) = self.begun.get()
+        {
+            leash.kill_job(self.id, "was stopped");
         }
     }
 }
 
-async fn within(time: Duration, outcome: oneshot::Receiver<Outcome>, leash: &Leash, reason: &str) -> Outcome {
-    let gone = |_| Err("The parser's keeper is gone".to_owned());
-    tokio::pin!(outcome);
-    tokio::select! {
-        outcome = &mut outcome => outcome.unwrap_or_else(gone),
-        () = tokio::time::sleep(time) => {
-            leash.kill(reason);
-            outcome.await.unwrap_or_else(gone)
-        }
-    }
+/// The thread of one child.
+struct Keeping {
+    settings: Arc<PoolSettings>,
+    leash: Leash,
+    queue: Arc<Queue>,
+    restarts: Arc<Counter>,
 }
 
-/// The thread of one child: the child dies with it, so it lives as long as the pool.
-fn keep(settings: &PoolSettings, leash: &Leash, restarts: &Counter, orders: &Receiver<Job>) {
-    let mut child: Option<Child> = None;
-    let mut is_first = true;
-    while let Ok(job) = orders.recv() {
-        if child.is_none() {
-            if !is_first {
-                restarts.add(1);
+impl Keeping {
+    fn run(self, loaded: oneshot::Sender<Outcome>) {
+        let mut child = match Child::spawn(&self.settings, &self.leash) {
+            Ok(child) => {
+                let _ = loaded.send(Ok(()));
+                Some(child)
             }
-            is_first = false;
-            match Child::spawn(settings, leash) {
-                Ok(spawned) => child = Some(spawned),
-                Err(reason) => {
-                    let (Job::Start(done) | Job::Parse { done, .. }) = job;
-                    let _ = done.send(Err(reason));
-                    continue;
+            Err(reason) => return drop(loaded.send(Err(reason))),
+        };
+        while let Some(Job { id, input, output, begun, done }) = self.queue.next() {
+            if child.as_mut().is_none_or(Child::is_gone) {
+                child = None;
+                self.restarts.add(1);
+                match Child::spawn(&self.settings, &self.leash) {
+                    Ok(spawned) => child = Some(spawned),
+                    Err(reason) => {
+                        let _ = done.send(Err(reason));
+                        continue;
+                    }
                 }
             }
-        }
-        let Some(running) = &mut child else { continue };
-        match job {
-            Job::Start(done) => drop(done.send(Ok(()))),
-            Job::Parse { input, output, done } => {
-                let request = json!({"input": input.to_string_lossy(), "output": output.to_string_lossy()});
-                let outcome = match running.ask(&request) {
-                    Ok(Answer { error: None, .. }) => Ok(()),
-                    Ok(Answer { error: Some(error), traceback, restart }) => {
-                        if restart {
-                            child = None;
-                        }
-                        Err(traceback.map_or(error.clone(), |traceback| format!("{error}\n{traceback}")))
-                    }
-                    Err(reason) => {
+            let Some(running) = &mut child else { continue };
+            self.leash.hold(id);
+            let _ = begun.set((Instant::now(), self.leash.clone()));
+            let request = json!({"input": input.to_string_lossy(), "output": output.to_string_lossy()});
+            let outcome = match running.ask(&request) {
+                Ok(Answer { error: None, .. }) => Ok(()),
+                Ok(Answer { error: Some(error), traceback, restart }) => {
+                    if restart {
                         child = None;
-                        Err(reason)
                     }
-                };
-                let _ = done.send(outcome);
-            }
+                    Err(traceback.map_or(error.clone(), |traceback| format!("{error}\n{traceback}")))
+                }
+                Err(reason) => {
+                    child = None;
+                    Err(reason)
+                }
+            };
+            self.leash.hold(0);
+            let _ = done.send(outcome);
         }
     }
 }

@@ -1,9 +1,8 @@
 //! A URL to a store and a place in it.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
@@ -30,15 +29,8 @@ pub struct Place {
     url: String,
     /// The folder, for a place in the file system.
     folder: Option<PathBuf>,
-    doubts: Arc<Doubts>,
-}
-
-/// Of a store whose `ETag`s look like MD5 sums and are none, as with server-side encryption.
-#[derive(Debug, Default)]
-struct Doubts {
-    has_other_etags: AtomicBool,
-    /// The sums of objects whose `ETag` was another.
-    found: Mutex<HashMap<String, [u8; 16]>>,
+    /// Its `ETag`s look like MD5 sums and are none, as with server-side encryption.
+    other_etags: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Place {
@@ -77,7 +69,14 @@ impl Place {
         };
         let root = Path::from_url_path(parsed.path()).map_err(|error| invalid(url, error))?;
         let Opened { store, lister } = opened;
-        Ok(Self { store, lister: Some(lister), root, url: trimmed.to_owned(), folder: None, doubts: Arc::default() })
+        Ok(Self {
+            store,
+            lister: Some(lister),
+            root,
+            url: trimmed.to_owned(),
+            folder: None,
+            other_etags: Arc::default(),
+        })
     }
 
     fn local(url: &str, folder: &std::path::Path) -> Result<Self> {
@@ -92,7 +91,7 @@ impl Place {
             root,
             url: url.to_owned(),
             folder: Some(folder),
-            doubts: Arc::default(),
+            other_etags: Arc::default(),
         })
     }
 
@@ -126,26 +125,15 @@ impl Place {
     }
 
     pub(super) fn has_other_etags(&self) -> bool {
-        self.doubts.has_other_etags.load(Ordering::Relaxed)
+        self.other_etags.load(Ordering::Relaxed)
     }
 
-    /// An object came over with another sum than its `ETag`: the same sum twice says that the `ETag` is no sum.
-    ///
-    /// # Errors
-    /// The first time: it should be fetched again.
-    pub(super) fn disagree(&self, key: &str, sum: [u8; 16]) -> Result<()> {
-        let mut found = self.doubts.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.insert(key.to_owned(), sum) == Some(sum) {
-            tracing::warn!(
-                bucket = self.url,
-                "the ETags of this bucket are no MD5 sums; they are not compared any more"
-            );
-            self.doubts.has_other_etags.store(true, Ordering::Relaxed);
-            found.clear();
-            return Ok(());
+    /// From now on no `ETag` of it is taken for an MD5 sum.
+    pub(super) fn doubt_etags(&self) {
+        if !self.other_etags.swap(true, Ordering::Relaxed) {
+            let bucket = &self.url;
+            tracing::warn!(bucket, "the ETags of this bucket are no MD5 sums; they are not compared any more");
         }
-        let what = format!("Cannot read {}: its MD5 sum is not its ETag", self.url(key));
-        Err(Error::new(Kind::Unavailable, what))
     }
 
     /// Where `name` is in the file system, for a place there.

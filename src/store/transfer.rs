@@ -99,16 +99,31 @@ pub struct Fetched {
 /// # Errors
 /// When it is not there, may not be read, does not come over whole, or the disk is full.
 pub async fn fetch(place: &Place, key: &str, file: &FilePath, budget: &Budget) -> Result<Fetched> {
+    let _held = budget.take(CHUNKS).await?;
+    let (fetched, wrong) = fetch_once(place, key, file).await?;
+    let Some(wrong) = wrong else { return Ok(fetched) };
+    // The same sum twice says that the ETag is none.
+    match fetch_once(place, key, file).await? {
+        (fetched, None) => Ok(fetched),
+        (fetched, Some(again)) if again == wrong => {
+            place.doubt_etags();
+            Ok(fetched)
+        }
+        _ => Err(Error::new(Kind::Unavailable, format!("Cannot read {}: its MD5 sum is not its ETag", place.url(key)))),
+    }
+}
+
+/// With the MD5 sum of what came over, if it is not the one that the `ETag` gives.
+async fn fetch_once(place: &Place, key: &str, file: &FilePath) -> Result<(Fetched, Option<[u8; 16]>)> {
     let what = || format!("Cannot read {}", place.url(key));
     let path = place.exact(key)?;
-    let _held = budget.take(CHUNKS).await?;
     let answer = place.store.get_opts(&path, GetOptions::default()).await.map_err(|error| of_store(what(), error))?;
     let size = answer.meta.size;
     let e_tag = answer.meta.e_tag.as_deref().map(unquoted);
     let on_disk = |error| Error::io(format!("Cannot write {}", file.display()), error);
     let mut out = std::fs::File::options().write(true).create(true).truncate(false).open(file).map_err(on_disk)?;
     let old_size = out.metadata().map_err(on_disk)?.len();
-    let expected = e_tag.as_deref().and_then(md5_of);
+    let expected = e_tag.as_deref().and_then(md5_of).filter(|_| !place.has_other_etags());
     let mut sum = expected.map(|_| Md5::new());
     let mut written = 0;
     let mut chunks = answer.into_stream();
@@ -126,16 +141,8 @@ pub async fn fetch(place: &Place, key: &str, file: &FilePath, budget: &Budget) -
     if written != size {
         return Err(Error::new(Kind::Unavailable, format!("{}: {written} of {size} bytes came over", what())));
     }
-    match (expected, sum) {
-        (Some(expected), Some(sum)) if !place.has_other_etags() => {
-            let found: [u8; 16] = sum.finalize().into();
-            if found != expected {
-                place.disagree(key, found)?;
-            }
-        }
-        _ => {}
-    }
-    Ok(Fetched { size, e_tag })
+    let found: Option<[u8; 16]> = sum.map(|sum| sum.finalize().into());
+    Ok((Fetched { size, e_tag }, found.filter(|found| Some(*found) != expected)))
 }
 
 /// An `ETag` that has the form of an MD5 sum.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from tests.python.support import data, oracle, topics
 from tests.python.support.children import Child, wait_until
+from tests.python.support.files import File
+from tests.python.support.jobs import Job
 from tests.python.support.places import Place
 
 from pipeline_core import verify
@@ -17,6 +19,7 @@ from pipeline_core import verify
 if TYPE_CHECKING:
     from tests.services.kafka import Broker
     from tests.services.process import Server
+    from tests.services.s3 import S3
 
 ROWS = 70_000
 ROWS_PER_SECOND = 2_000
@@ -83,3 +86,29 @@ def test_a_transaction_that_outlived_its_time_is_sent_again(own_kafka: Broker, t
     assert sent.report["rows_written"] == sent.report["details"]["files"][0]["rows"] == 24_000
     ids = Counter(json.loads(message.value or b"")["id"] for message in topics.messages(kafka, topic))
     oracle.assert_same(ids, Counter(map(str, range(24_000))), "rows")
+
+
+def long_freeze(server: Server) -> None:
+    """For longer than a transaction may take."""
+    server.pause()
+    time.sleep(8)
+    server.resume()
+
+
+def test_obs_worker_tells_each_file_once_though_the_broker_goes_and_comes_back(
+    own_kafka: Broker, s3: S3, tmp_path
+) -> None:
+    given = {"until": "stopped", "max_poll_records": 12, "properties": {"transaction.timeout.ms": 5000}}
+    job = Job(own_kafka.plain, s3, tmp_path, partitions=3, settings=given)
+    files = [File(f"{number}", acts=("sleep:0.1",)) for number in range(300)]
+    job.add(*files)
+    with job.worker(processes=2) as worker:
+        for trouble in (restart, power_cut, freeze, long_freeze):
+            more = len(job.notices()) + 20
+            wait_until(lambda more=more: len(job.notices()) >= more or not worker.is_running, "files are told of")
+            assert worker.is_running, worker.said[-3000:]
+            trouble(own_kafka.server)
+        job.wait_for_notices(len(files), worker)
+        worker.send(signal.SIGTERM)
+        assert worker.wait(30).code == 143
+    job.assert_each_file_once(*files)
