@@ -57,12 +57,17 @@ def main() -> None:
         sys.exit(1)
     pipes.answer({"ready": True})
     for task in lines:
-        outcome = attempted(parse, Path(task["input"]), Path(task["output"]))
+        outcome = attempted(parse, absolute(task["input"]), absolute(task["output"]))
         pipes.restore()
         pipes.answer(outcome)
     # A parser's threads and exit handlers get a moment, not for ever.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_EXIT_SECONDS)
+
+
+def absolute(path: str) -> Path:
+    """A path that holds wherever a parser goes; `resolve` would follow links."""
+    return Path(path if path.startswith("/") else os.path.abspath(path))  # noqa: PTH100
 
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:

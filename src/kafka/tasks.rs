@@ -95,8 +95,12 @@ impl std::fmt::Debug for TaskSource {
 /// When so many wait for their commit, no task is begun.
 const MOST_ENDED: usize = 20_000;
 
-/// Packs of tasks that may wait here, over all partitions; one that has its share is paused.
-const PACKS: usize = 64;
+impl Partition {
+    /// Bytes of tasks that wait.
+    fn held(&self) -> usize {
+        self.packs.iter().map(Records::bytes).sum()
+    }
+}
 
 impl TaskSource {
     /// Joins the group.
@@ -174,7 +178,7 @@ impl TaskSource {
         if in_work >= self.settings.most_open || self.ended.len() >= MOST_ENDED || self.rows_left == Some(0) {
             return None;
         }
-        let turn = self.turn;
+        let (turn, share) = (self.turn, self.share());
         let lanes: Vec<Lane> = self.partitions.keys().copied().collect();
         let (behind, ahead) = lanes.split_at(lanes.partition_point(|lane| *lane <= turn));
         for lane in ahead.iter().chain(behind) {
@@ -202,7 +206,7 @@ impl TaskSource {
                     return Some(Task { lane: *lane, offset, key, value, failures });
                 }
             }
-            if partition.is_paused && partition.packs.is_empty() {
+            if partition.is_paused && partition.held() <= share / 2 {
                 partition.is_paused = false;
                 let _ = self.member.resume(*lane);
             }
@@ -210,11 +214,17 @@ impl TaskSource {
         None
     }
 
+    /// Bytes of tasks that may wait for one partition; past it, it is paused.
+    fn share(&self) -> usize {
+        self.settings.fetch_bytes / self.partitions.len().max(1)
+    }
+
     fn keep(&mut self, lane: Lane, records: Records) {
-        let share = (PACKS / self.partitions.len().max(1)).max(1);
+        let share = self.share();
         let Some(partition) = self.partitions.get_mut(&lane) else { return };
         partition.packs.push_back(records);
-        if partition.packs.len() >= share {
+        // A partition that is paused is fetched anew when it goes on, which takes half a second: long before it is empty.
+        if !partition.is_paused && partition.held() > share {
             partition.is_paused = self.member.pause(lane).is_ok();
         }
     }

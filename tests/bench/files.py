@@ -67,9 +67,9 @@ class Keys:
         return [f"raw/day={at // KEYS_OF_A_FOLDER:03}/part-{at:06}.csv" for at in range(self.rows)]
 
 
-SMALL = Files("1 KB", 10_000, 1_000, KB, "linking")
-LARGE = Files("1 MB", 1_000, 200, MB, "linking")
-COMPUTED = Files("computed", 200, 200, KB, "computing")
+SMALL = Files("1 KB", 20_000, 1_000, KB, "linking")
+LARGE = Files("1 MB", 2_000, 200, MB, "linking")
+COMPUTED = Files("computed", 400, 400, KB, "computing")
 FILES = (SMALL, LARGE, COMPUTED)
 
 MEMORY = Keys("memory", 100_000, is_memory=True)
