@@ -21,31 +21,31 @@ class Stop:
     def is_set(self) -> bool:
         """Whether a stop was asked for."""
 
-def csv_to_kafka(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+def csv_to_kafka(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Run one transfer; the settings and the report are JSON documents."""
 
-def kafka_to_parquet(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+def kafka_to_parquet(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Run one transfer; the settings and the report are JSON documents."""
 
-def bucket_to_kafka(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+def bucket_to_kafka(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Run one transfer; the settings and the report are JSON documents."""
 
-def list_tasks(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+def list_tasks(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """List the tasks that `bucket_to_kafka` would send if none had been sent; a JSON list of tasks."""
 
-def send_tasks(config: str, tasks: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+def send_tasks(config: str, tasks: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Send a JSON list of tasks with the settings of `bucket_to_kafka`; the report is a JSON document."""
 
-def obs_worker(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+def obs_worker(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Work off tasks; the settings and the report are JSON documents."""
 
-def queue_length(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+def queue_length(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Count the tasks that a group of workers has not finished; settings and answer are JSON documents."""
 
-def verify(config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+def verify(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Compare the objects in a place with the topic; the report is a JSON document."""
 
-def check(pipeline: str, config: str, stop: Stop, beat: Callable[[str], None] | None = None) -> str:
+def check(pipeline: str, config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Try what a pipeline needs, moving nothing; a JSON list of `{"name", "ok", "detail", "hint"}`."""
 
 @final

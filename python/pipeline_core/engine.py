@@ -14,7 +14,7 @@ from pipeline_core.exceptions import SettingsError
 from pipeline_core.progress import Heartbeat, OnLines, OnProgress, Stats
 from pipeline_core.settings import PipelineSettings
 
-Native = Callable[[str, Stop, Callable[[str], None] | None], str]
+Native = Callable[[str, Stop, Callable[[str], object] | None], str]
 """A blocking call of the engine: settings document, stop token, heartbeat; gives the report document."""
 
 _Config = TypeVar("_Config", bound=PipelineSettings)

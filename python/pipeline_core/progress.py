@@ -49,6 +49,8 @@ OnProgress = Callable[[Stats], None]
 Line = tuple[str, str, str, dict[str, Any], str, int | None]
 """A line of the engine's log: level, target, message, fields, source file and line."""
 
+_ROOT = "pipeline_core"
+
 OnLines = Callable[[list[Line]], None]
 """Called with the lines of each heartbeat that has some, whatever their level."""
 
@@ -61,8 +63,8 @@ class Heartbeat:
         self._on_progress = on_progress
         self._on_lines = on_lines
 
-    def __call__(self, beat: str) -> None:
-        """Take one beat, a JSON document of counts and log lines."""
+    def __call__(self, beat: str) -> int:
+        """Take one beat, a JSON document of counts and log lines; the least level of those that are wanted."""
         # The interpreter waits for this thread before it goes; a run without an end must not keep it.
         if not threading.main_thread().is_alive():
             self._stop.set()
@@ -78,6 +80,14 @@ class Heartbeat:
                 # A second exception would cut the drain short, as a second Ctrl-C does.
                 self._on_progress = None
                 raise
+        return logging.DEBUG if self._on_lines is not None else least_level()
+
+
+def least_level() -> int:
+    """The least level that a logger of the engine's lines takes."""
+    loggers = logging.getLogger(_ROOT).manager.loggerDict
+    names = [_ROOT, *(name for name in list(loggers) if name.startswith(f"{_ROOT}."))]
+    return min(logging.getLogger(name).getEffectiveLevel() for name in names)
 
 
 def log(line: Line) -> None:

@@ -90,6 +90,7 @@ where
         drop(outcome.map(|outcome| done.send(outcome)));
     });
     thread.map_err(|error| PyRuntimeError::new_err(format!("The engine cannot start a thread: {error}")))?;
+    let listener = logs::Listener::new();
     let mut remembered: Option<PyErr> = None;
     let outcome = loop {
         let (waited, given_back) = py.detach(move || (answer.recv_timeout(BEAT), answer));
@@ -101,7 +102,7 @@ where
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if let Err(raised) = heartbeat(py, beat, &stats) {
+        if let Err(raised) = heartbeat(py, beat, &stats, &listener) {
             if remembered.is_some() {
                 given_up.cancel();
                 return Err(raised);
@@ -110,7 +111,7 @@ where
             remembered = Some(raised);
         }
     };
-    let last = heartbeat(py, beat, &stats);
+    let last = heartbeat(py, beat, &stats, &listener);
     match (remembered, last) {
         (Some(raised), _) => {
             if let Err(error) = outcome {
@@ -123,13 +124,21 @@ where
     }
 }
 
-fn heartbeat(py: Python<'_>, beat: Option<&Bound<'_, PyAny>>, stats: &Stats) -> PyResult<()> {
+fn heartbeat(
+    py: Python<'_>,
+    beat: Option<&Bound<'_, PyAny>>,
+    stats: &Stats,
+    listener: &logs::Listener,
+) -> PyResult<()> {
     // `check_signals` alone raises only what an earlier Python instruction has noticed.
     py.run(c"pass", None, None)?;
     py.check_signals()?;
     if let Some(beat) = beat {
         let document = serde_json::json!({"stats": stats.snapshot(), "logs": logs::take()});
-        beat.call1((document.to_string(),))?;
+        // It answers with the least level that anybody listens to.
+        if let Ok(least) = beat.call1((document.to_string(),))?.extract() {
+            listener.want(least);
+        }
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The engine's log lines, kept until the heartbeat hands them to Python: engine threads never wait for the interpreter.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
@@ -15,6 +16,40 @@ use tracing_subscriber::registry::LookupSpan;
 const KEPT: usize = 10_000;
 
 static LINES: Mutex<VecDeque<Line>> = Mutex::new(VecDeque::new());
+
+/// What each running call wants to hear, by its number: the least level as Python's `logging` counts.
+static WANTED: Mutex<BTreeMap<u64, u8>> = Mutex::new(BTreeMap::new());
+static LEAST: AtomicU8 = AtomicU8::new(0);
+
+/// A call that hears log lines for as long as it lives; at first, all.
+#[derive(Debug)]
+pub(super) struct Listener(u64);
+
+impl Listener {
+    pub(super) fn new() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let this = Self(LAST.fetch_add(1, Ordering::Relaxed));
+        this.want(0);
+        this
+    }
+
+    /// From now on it hears nothing below this.
+    pub(super) fn want(&self, least: u8) {
+        change(|wanted| wanted.insert(self.0, least));
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        change(|wanted| wanted.remove(&self.0));
+    }
+}
+
+fn change<T>(how: impl FnOnce(&mut BTreeMap<u64, u8>) -> T) {
+    let mut wanted = WANTED.lock().unwrap_or_else(PoisonError::into_inner);
+    how(&mut wanted);
+    LEAST.store(wanted.values().min().copied().unwrap_or(0), Ordering::Relaxed);
+}
 
 /// Level, target, message, fields, source file and line in it.
 #[derive(Debug, Serialize)]
@@ -39,12 +74,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Keep {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let level = match *event.metadata().level() {
-            Level::ERROR => "ERROR",
-            Level::WARN => "WARNING",
-            Level::INFO => "INFO",
-            _ => "DEBUG",
+        let (level, number) = match *event.metadata().level() {
+            Level::ERROR => ("ERROR", 40),
+            Level::WARN => ("WARNING", 30),
+            Level::INFO => ("INFO", 20),
+            _ => ("DEBUG", 10),
         };
+        if number < LEAST.load(Ordering::Relaxed) {
+            return;
+        }
         let mut fields = Fields::default();
         event.record(&mut fields);
         let target = event.metadata().target().replace("::", ".");
