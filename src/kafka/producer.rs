@@ -96,7 +96,7 @@ pub struct TooLarge {
 
 /// A later producer of the same transactional id has taken over.
 pub(super) fn fenced() -> Error {
-    Error::new(Kind::Conflict, "Another run sends the same to the same topic")
+    Error::new(Kind::Conflict, "Another run sends the same data to the same topic")
         .hint("Let it end, or stop it; this one has sent nothing twice.")
 }
 

@@ -112,7 +112,7 @@ def test_two_runs_of_one_file_at_a_time_put_each_row_there_once(kafka, tmp_path)
         succeed(tmp_path, f"csv-to-kafka {csv}", **settings)
         ended = first.wait()
     assert ended.code == 1
-    assert "Another run sends the same file" in ended.err
+    assert "Another run sends the same data" in ended.err
     oracle.assert_same(ids(topics.messages(kafka, topic)), Counter(map(str, range(20_000))), "rows")
 
 
