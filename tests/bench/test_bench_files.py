@@ -136,10 +136,10 @@ def test_the_goals_of_files_are_those_of_the_issue():
     laps = {ours: [lap(2.0)], two: [lap(2.0)], ceiling: [lap(1.5)], boto3: [lap(1.5)], obstore: [lap(2.5)]}
     race = Race(OBS_WORKER, files.SMALL, laps)
     found = {(one.what, round(one.found, 3), one.goal, one.is_met) for one in verdicts(race)}
-    # boto3 had a tenth of the files.
-    expected = {("ceiling", 0.75, 0.8, False), ("boto3", 7.5, 5.0, True), ("obstore", 1.25, 1.3, False)}
+    # boto3 had a twentieth of the files.
+    expected = {("ceiling", 0.75, 0.8, False), ("boto3", 15.0, 5.0, True), ("obstore", 1.25, 1.3, False)}
     assert found == {(f"{name} / {other}", *rest) for name in ("ours", "ours2") for other, *rest in expected}
-    assert "| 5,000 | 5.0 | 2.00 |" in markdown([race])
+    assert "| 10,000 | 10 | 2.00 |" in markdown([race])
 
 
 def test_two_processes_race_against_one_where_the_parser_computes():

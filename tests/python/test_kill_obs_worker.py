@@ -107,12 +107,11 @@ def test_an_obs_worker_that_is_killed_20_times_gives_each_file_one_object_and_on
 @pytest.mark.parametrize("place", PLACES)
 def test_a_kill_at_a_step_of_obs_worker_loses_nothing_and_doubles_nothing(kafka, s3, tmp_path, place) -> None:
     job = Job(kafka, s3, tmp_path)
-    files = [File(f"{number}.bin") for number in range(30)]
+    # What ends within a tenth of a second is committed together.
+    files = [File(f"{number}.bin", acts=("sleep:0.1",)) for number in range(30)]
     job.add(*files)
-    # Eight tasks at a time are committed together, or fewer.
-    few = {"concurrency": 8, "max_poll_records": 8}
-    for count in (1, 1, 1) if "commit" in place else (1, 2, 5):
-        with job.worker(fault=f"{place}:{count}:kill", **few) as worker:
+    for count in (1, 1, 2) if "commit" in place else (1, 2, 5):
+        with job.worker(fault=f"{place}:{count}:kill") as worker:
             worker.wait_until_killed()
     job.work()
     job.assert_each_file_once(*files)

@@ -166,6 +166,7 @@ def test_exceptions_settings_and_log_records_of_obs_worker_hold_no_secret(job, c
     for name, value in login(job, **WRONG_LOGINS[case]).items():
         monkeypatch.setenv(name, value)
     caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", logger="pipeline_core")
     job.add(File("a", acts=("raise_secrets",) * 9))
     both = {
         name: value
