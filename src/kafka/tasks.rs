@@ -64,6 +64,8 @@ struct Partition {
     /// Where it ends, for `until = "end"`.
     stop_at: Option<i64>,
     is_paused: bool,
+    /// The end was reached after what waits in `packs`.
+    is_read: bool,
 }
 
 /// Reads tasks as a member of a group.
@@ -206,6 +208,13 @@ impl TaskSource {
                     return Some(Task { lane: *lane, offset, key, value, failures });
                 }
             }
+            // Control records and aborted ones are behind us, though no message said so.
+            if let Some(stop_at) = partition.stop_at
+                && partition.is_read
+                && partition.packs.iter().all(Records::is_empty)
+            {
+                partition.ledger.skip_to(stop_at);
+            }
             if partition.is_paused && partition.held() <= share / 2 {
                 partition.is_paused = false;
                 let _ = self.member.resume(*lane);
@@ -223,19 +232,16 @@ impl TaskSource {
         let share = self.share();
         let Some(partition) = self.partitions.get_mut(&lane) else { return };
         partition.packs.push_back(records);
+        partition.is_read = false;
         // A partition that is paused is fetched anew when it goes on, which takes half a second: long before it is empty.
         if !partition.is_paused && partition.held() > share {
             partition.is_paused = self.member.pause(lane).is_ok();
         }
     }
 
-    /// Control records and aborted ones are behind us, though no message said so.
     fn reach_end(&mut self, lane: Lane) {
-        let Some(partition) = self.partitions.get_mut(&lane) else { return };
-        if let Some(stop_at) = partition.stop_at
-            && partition.packs.iter().all(Records::is_empty)
-        {
-            partition.ledger.skip_to(stop_at);
+        if let Some(partition) = self.partitions.get_mut(&lane) {
+            partition.is_read = true;
         }
     }
 
@@ -330,7 +336,7 @@ impl TaskSource {
             tracing::info!(partition = lane, offset = position, end = stop_at, "reading a partition");
             let committed = (position, note);
             let packs = VecDeque::new();
-            partitions.push((lane, Partition { ledger, committed, packs, stop_at, is_paused: false }));
+            partitions.push((lane, Partition { ledger, committed, packs, stop_at, is_paused: false, is_read: false }));
         }
         self.member.take_over(partitions.iter().map(|(lane, partition)| (*lane, partition.committed.0)))?;
         self.partitions.extend(partitions);
