@@ -222,7 +222,6 @@ def run(
 
     Raises:
         SettingsError: A setting is missing or wrong, or the parser cannot be sent or loaded; nothing was done.
-        NotFoundError: There is no such topic.
         RejectedError: More tasks were given up than `max_rejected_share`.
         PipelineError: Anything else; see `retryable` and `hint`.
         KeyboardInterrupt: Ctrl-C, after the drain.

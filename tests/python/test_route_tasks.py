@@ -106,3 +106,11 @@ def test_a_topic_that_is_not_there_is_made_for_the_tasks(kafka, job) -> None:
     given = sending(job) | {"topic": f"{job.topic}-new", "bucket": job.source, "partitions": 3}
     succeed(job.folder, "bucket-to-kafka", **given)
     assert len(messages(kafka, f"{job.topic}-new")) == 1
+
+
+def test_obs_worker_ends_behind_a_transaction_whose_tasks_had_to_wait(job, generator) -> None:
+    """The record of the transaction itself is the last, and is reached long before the tasks are done."""
+    files = [File(f"{number}") for number in range(20)]
+    job.put(*files)
+    generator.scan_and_generate_tasks(bucket=job.source, dest_bucket=job.dest)
+    assert job.work(max_poll_records=2).report["rows_written"] == len(files)
