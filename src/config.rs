@@ -96,6 +96,59 @@ impl Default for Store {
     }
 }
 
+/// How to reach MySQL or MariaDB.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mysql {
+    /// Host, port, user and password in one; wins over the four below.
+    pub mysql_url: Option<SecretString>,
+    pub mysql_host: String,
+    pub mysql_port: u16,
+    pub mysql_user: String,
+    pub mysql_password: Option<SecretString>,
+    pub mysql_charset: String,
+    pub mysql_tls: Tls,
+    /// PEM file.
+    pub mysql_ca_location: Option<String>,
+}
+
+/// How far a server must prove who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tls {
+    Disabled,
+    /// TLS where the server has it; proves nothing.
+    Preferred,
+    Required,
+    /// Signed by a CA that is trusted.
+    VerifyCa,
+    /// And made out to the host's name.
+    VerifyIdentity,
+}
+
+impl Default for Mysql {
+    fn default() -> Self {
+        Self {
+            mysql_url: None,
+            mysql_host: "localhost".to_owned(),
+            mysql_port: 3306,
+            mysql_user: "root".to_owned(),
+            mysql_password: None,
+            mysql_charset: "utf8mb4".to_owned(),
+            mysql_tls: Tls::Preferred,
+            mysql_ca_location: None,
+        }
+    }
+}
+
+/// Where a group without a position begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OffsetReset {
+    Earliest,
+    Latest,
+}
+
 /// The type that a column is given by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,6 +6,7 @@
 //! | [`decode`] | bytes to values, pure |
 //! | [`kafka`] | the only room that names rdkafka |
 //! | [`process`] | child processes that run the user's parser |
+//! | [`sql`] | the only room that names sqlx |
 //! | [`store`] | the only room that names `object_store` |
 //! | [`pipelines`] | one room per pipeline: what `run` means |
 //! | `python` | the only room that names pyo3 |
@@ -21,5 +22,6 @@ pub mod process;
 #[cfg(feature = "python")]
 mod python;
 mod retry;
+pub mod sql;
 pub mod stats;
 pub mod store;

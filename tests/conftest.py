@@ -6,19 +6,28 @@ A server that cannot be installed here skips its tests, except in CI, where it f
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.services.environment import S3_NO_PRECONDITIONS, named_gcs, named_kafka, named_kafka_sasl, named_s3
+from tests.services.environment import (
+    S3_NO_PRECONDITIONS,
+    named_gcs,
+    named_kafka,
+    named_kafka_sasl,
+    named_mariadb,
+    named_s3,
+)
 from tests.services.gcs import Gcs, start_gcs
 from tests.services.install import ServiceUnavailableError
 from tests.services.kafka import Broker, Kafka, KafkaSasl, start_kafka
+from tests.services.mariadb import Mariadb, start_mariadb
 from tests.services.s3 import S3, start_s3, start_s3_without_preconditions
 from tests.services.s3_memory import start_s3_memory
+from tests.services.walmart_api import WalmartApi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextmanager
@@ -125,3 +134,34 @@ def gcs(request: pytest.FixtureRequest) -> Iterator[Gcs]:
 def gcs_bucket(gcs: Gcs) -> str:
     """A fresh bucket in `gcs`."""
     return gcs.new_bucket()
+
+
+@pytest.fixture(scope="session")
+def our_mariadb() -> Iterator[Mariadb]:
+    """A MariaDB of ours for the whole session; tests ask for `mariadb` instead."""
+    with _skipped_if_unavailable():
+        database = start_mariadb()
+    with database.server:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def mariadb(request: pytest.FixtureRequest) -> Mariadb:
+    """A real MariaDB. Shared: tests that stop or kill one take `own_mariadb`."""
+    return named_mariadb() or request.getfixturevalue("our_mariadb")
+
+
+@pytest.fixture
+def own_mariadb() -> Iterator[Mariadb]:
+    """A MariaDB for this test alone, to be stopped, killed, frozen and restarted."""
+    with _skipped_if_unavailable():
+        database = start_mariadb()
+    with database.server:
+        yield database
+
+
+@pytest.fixture
+def walmart_api() -> Iterator[Callable[..., WalmartApi]]:
+    """Starts a look-alike of Walmart's API with these orders and quirks, for this test."""
+    with ExitStack() as running:
+        yield lambda *orders, **quirks: running.enter_context(WalmartApi(*orders, **quirks))

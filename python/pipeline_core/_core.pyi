@@ -1,7 +1,7 @@
 """The engine. Every blocking call detaches from the interpreter and raises the classes of `exceptions`."""
 
 from collections.abc import Callable
-from typing import Final, final
+from typing import Any, Final, final
 
 from typing_extensions import CapsuleType, Self
 
@@ -42,6 +42,15 @@ def obs_worker(config: str, stop: Stop, beat: Callable[[str], object] | None = N
 def queue_length(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Count the tasks that a group of workers has not finished; settings and answer are JSON documents."""
 
+def walmart_to_kafka(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Run one transfer; the settings and the report are JSON documents."""
+
+def walmart_to_mysql(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Run one transfer; the settings and the report are JSON documents."""
+
+def init_walmart_to_mysql(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Create or migrate the tables of `walmart_to_mysql`; a JSON document of what was done."""
+
 def verify(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Compare the objects in a place with the topic; the report is a JSON document."""
 
@@ -60,7 +69,11 @@ class RecordBatch:
     def column_names(self) -> list[str]:
         """Names of the columns, in order."""
 
+    def to_pylist(self) -> list[dict[str, Any]]:
+        """The rows as dicts of int, str, Decimal, naive datetime and None."""
+
     def __arrow_c_array__(self, requested_schema: CapsuleType | None = None) -> tuple[CapsuleType, CapsuleType]: ...
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
     def __arrow_c_schema__(self) -> CapsuleType: ...
 
 @final
@@ -76,6 +89,22 @@ class BatchReader:
 
 def read_batches(config: str) -> BatchReader:
     """Open a topic as Arrow record batches."""
+
+@final
+class OrderReader:
+    """Orders of Walmart's API, a window of time at a time; the settings of the API and the range are JSON documents."""
+
+    def __new__(cls, config: str, request: str) -> Self: ...
+    def next(self, stop: Stop, beat: Callable[[str], object] | None = None) -> str | None:
+        """Fetch the orders of the next whole window, a JSON list of them as the API sent them; None at the end."""
+
+    def order(self, purchase_order_id: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str | None:
+        """Fetch one order as the API sends it; None if there is no such order."""
+
+def parse_walmart_orders(
+    documents: list[bytes | str], table: str, options: str
+) -> tuple[RecordBatch, list[tuple[int, str, str, str]]]:
+    """Parse orders into the rows of a table; those refused have document, path, reason and their own JSON text."""
 
 @final
 class EmbeddedKafka:

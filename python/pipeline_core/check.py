@@ -15,7 +15,7 @@ class Check:
     """One thing that was tried.
 
     Attributes:
-        name: What it is, such as `broker`, `topic` or `bucket`.
+        name: What it is, such as `broker`, `topic`, `bucket`, `api` or `database`.
         ok: Whether it works.
         detail: What was found.
         hint: What to do about it, or None.
@@ -31,7 +31,7 @@ _CHECKS = TypeAdapter(list[Check])
 
 
 def check(config: PipelineSettings, *, stop: _core.Stop | None = None) -> list[Check]:
-    """Try the broker, the topic and the place of a pipeline, in this order; nothing is read or written.
+    """Try the broker, the topic, and the place, API or database of a pipeline, in this order; nothing is moved.
 
     Args:
         config: The pipeline's settings, such as `csv_to_kafka.Config(…)`.

@@ -1,17 +1,35 @@
-"""The settings that pipelines share: how to reach Kafka and the object stores."""
+"""The settings that pipelines share: how to reach Kafka, object stores, Walmart's API and MySQL."""
 
 import os
-from typing import Annotated, ClassVar, Literal
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
-from typing_extensions import Self, TypedDict
+from typing_extensions import Self, TypedDict, override
 
-from pipeline_core.fields import Metavar, Pairs, Place, Seconds, Upper
-from pipeline_core.layers import Env
+from pipeline_core.exceptions import SettingsError
+from pipeline_core.fields import Joined, Metavar, Pairs, Place, Seconds, Short, Text, Upper
+from pipeline_core.layers import Env, Found
 from pipeline_core.settings import PipelineSettings
+from pipeline_core.settings_file import ACCOUNTS
 
 DEFAULT_TOPIC = "supply-chain-orders"
 TASK_TOPIC = "file-processing-tasks"
+ORDER_TOPIC = "walmart_order_raw"
+
+# Where the Walmart original keeps its settings.
+_USUAL_FILE = Path("config/config.yml")
+_MYSQL_URL = re.compile(r"mysql://(.*@)?[^@/?#]+([/?#].*)?", re.DOTALL)
+_CREDENTIALS = ("walmart_token", "client_id", "client_secret")
+
+
+def _mysql_url(value: object) -> object:
+    if isinstance(value, str) and not _MYSQL_URL.fullmatch(value):
+        message = "Write it as mysql://user:password@host:port"
+        raise ValueError(message)
+    return value
 
 
 def _with_scheme(value: object) -> object:
@@ -24,7 +42,10 @@ class KafkaSettings(PipelineSettings):
     block: ClassVar[str] = "kafka"
 
     bootstrap_servers: Annotated[
-        str, Field(min_length=1, description="Brokers, as host:port,host:port."), Env("KAFKA_BOOTSTRAP_SERVERS")
+        str,
+        Joined,
+        Field(min_length=1, description="Brokers, as host:port,host:port."),
+        Env("KAFKA_BOOTSTRAP_SERVERS"),
     ] = "localhost:9092"
     security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None,
@@ -140,10 +161,117 @@ class StoreSettings(PipelineSettings):
     timeout_seconds: Annotated[Seconds, Field(description="How long one request to a store may take.")] = 60
 
 
+class WalmartSettings(PipelineSettings):
+    """How to reach Walmart's API as one account."""
+
+    block: ClassVar[str] = "walmart"
+    usual_file: ClassVar[Path | None] = _USUAL_FILE
+
+    account_tag: Annotated[
+        str,
+        Short("-a"),
+        Field(min_length=1, description="Account; its token may stand in the settings file."),
+        Env("WALMART_ACCOUNT_TAG"),
+    ] = "eForCity"
+    walmart_token: Annotated[
+        SecretStr | None, Field(description="Base64 of clientId:clientSecret."), Env("WALMART_TOKEN")
+    ] = None
+    client_id: Annotated[
+        str | None,
+        Field(min_length=1, description="Client id, with a client secret in place of a token."),
+        Env("WALMART_CLIENT_ID"),
+    ] = None
+    client_secret: Annotated[
+        SecretStr | None, Field(description="Client secret of the client id."), Env("WALMART_CLIENT_SECRET")
+    ] = None
+    base_url: Annotated[
+        str,
+        Metavar("URL"),
+        Field(min_length=1, description="Where the API is, with its version."),
+        Env("WALMART_BASE_URL"),
+    ] = "https://marketplace.walmartapis.com/v3"
+    request_timeout_seconds: Annotated[Seconds, Field(description="How long one request may take.")] = 60
+    max_requests_per_second: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False, description="Requests a second at most; the API's own limits count as well."),
+    ] = None
+
+    @classmethod
+    @override
+    def layers(cls, arguments: dict[str, Any]) -> list[dict[str, Found]]:
+        """What each place sets, with the account's token in place of the accounts of a file.
+
+        Raises:
+            SettingsError: A name is unknown, the file could not be read, or it does not hold the account.
+        """
+        layers = super().layers(arguments)
+        for place, layer in enumerate(layers):
+            accounts = layer.get("walmart_token")
+            if accounts is None or not accounts.origin.endswith(f"{ACCOUNTS}]"):
+                continue
+            del layer["walmart_token"]
+            is_decided = any(name in stronger for stronger in layers[:place] for name in _CREDENTIALS)
+            if not is_decided:
+                found = [other["account_tag"].value for other in layers if "account_tag" in other]
+                tag = str(found[0] if found else cls.model_fields["account_tag"].default)
+                layer["walmart_token"] = _of_account(tag, accounts)
+        return layers
+
+    @model_validator(mode="after")
+    def _credentials_are_one(self) -> Self:
+        """Refuse half a pair, and two ways to log in at once."""
+        if (self.client_id is None) != (self.client_secret is None):
+            message = (
+                "Settings 'client_id' (WALMART_CLIENT_ID) and 'client_secret' (WALMART_CLIENT_SECRET) need each other"
+            )
+            raise ValueError(message)
+        if self.walmart_token and self.client_id:
+            message = (
+                "Setting 'walmart_token' (WALMART_TOKEN) excludes 'client_id' (WALMART_CLIENT_ID): give one of them"
+            )
+            raise ValueError(message)
+        return self
+
+
+class MysqlSettings(PipelineSettings):
+    """How to reach MySQL or MariaDB."""
+
+    block: ClassVar[str] = "mysql"
+    usual_file: ClassVar[Path | None] = _USUAL_FILE
+
+    mysql_url: Annotated[
+        str | None,
+        Metavar("URL"),
+        BeforeValidator(_mysql_url),
+        Field(repr=False, description="Server, as mysql://user:password@host:port; wins over the settings below."),
+        Env("MYSQL_URL"),
+    ] = None
+    mysql_host: Annotated[str, Field(min_length=1, description="Host."), Env("MYSQL_HOST")] = "localhost"
+    mysql_port: Annotated[int, Field(ge=1, le=65535, description="Port."), Env("MYSQL_PORT")] = 3306
+    mysql_user: Annotated[str, Text, Field(min_length=1, description="User."), Env("MYSQL_USER")] = "root"
+    mysql_password: Annotated[SecretStr | None, Text, Field(description="Password."), Env("MYSQL_PASSWORD")] = None
+    mysql_charset: Annotated[str, Field(min_length=1, description="Character set of the connection.")] = "utf8mb4"
+    mysql_tls: Annotated[
+        Literal["disabled", "preferred", "required", "verify_ca", "verify_identity"],
+        Metavar("MODE"),
+        Field(
+            description="Encryption: disabled, preferred (where the server can), required, verify_ca (and a known CA),"
+            " or verify_identity (and the host's name)."
+        ),
+        Env("MYSQL_TLS"),
+    ] = "preferred"
+    mysql_ca_location: Annotated[
+        Place | None,
+        Metavar("FILE"),
+        Field(description="PEM file of the CA that signed the server."),
+        Env("MYSQL_CA_LOCATION"),
+    ] = None
+
+
 class KafkaArguments(TypedDict, total=False):
     """Keyword arguments that set `KafkaSettings`."""
 
-    bootstrap_servers: str
+    bootstrap_servers: str | Sequence[str]
     security_protocol: str | None
     sasl_mechanism: str | None
     sasl_username: str | None
@@ -173,3 +301,44 @@ class StoreArguments(TypedDict, total=False):
     gcs_endpoint: str | None
     allow_http: bool
     timeout_seconds: float | str
+
+
+class WalmartArguments(TypedDict, total=False):
+    """Keyword arguments that set `WalmartSettings`."""
+
+    account_tag: str
+    walmart_token: str | SecretStr | None
+    client_id: str | None
+    client_secret: str | SecretStr | None
+    base_url: str
+    request_timeout_seconds: float | str
+    max_requests_per_second: float | None
+
+
+class MysqlArguments(TypedDict, total=False):
+    """Keyword arguments that set `MysqlSettings`."""
+
+    mysql_url: str | None
+    mysql_host: str
+    mysql_port: int
+    mysql_user: str
+    mysql_password: str | SecretStr | None
+    mysql_charset: str
+    mysql_tls: Literal["disabled", "preferred", "required", "verify_ca", "verify_identity"]
+    mysql_ca_location: str | os.PathLike[str] | None
+
+
+def _of_account(tag: str, found: Found) -> Found:
+    """The token of one of a file's accounts."""
+    accounts = {str(name): entry for name, entry in cast("dict[object, object]", found.value).items()}
+    place = f"{found.origin.removesuffix(']')}.{tag}]"
+    if tag not in accounts:
+        known = ", ".join(repr(name) for name in sorted(accounts)) or "none"
+        message = f"Account {tag!r} is not in {found.origin}, which has {known}"
+        raise SettingsError(message, "Name one of them with account_tag (-a), or set WALMART_TOKEN.")
+    entry = accounts[tag]
+    token = cast("dict[str, object]", entry).get("token") if isinstance(entry, dict) else None
+    if not isinstance(token, str) or not token:
+        message = f"{place} has no token"
+        raise SettingsError(message, "Write the Base64 of clientId:clientSecret there, as text named token.")
+    return Found(token, place)

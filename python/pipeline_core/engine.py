@@ -32,7 +32,7 @@ def configured(kind: type[_Config], config: _Config | None, arguments: Mapping[s
         return kind(**arguments)
     if arguments:
         message = f"Give either config or single settings, not both: {', '.join(sorted(arguments))}"
-        raise SettingsError(message, f"Put them into {kind.__module__}.Config(…).")
+        raise SettingsError(message, f"Put them into {kind.__module__}.{kind.__name__}(…).")
     return config
 
 

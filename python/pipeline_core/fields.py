@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal, cast
@@ -10,10 +11,19 @@ from pydantic import BeforeValidator, Field
 
 from pipeline_core import units
 
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_$]+", re.ASCII)
+
 
 @dataclass(frozen=True)
 class Metavar:
     """What the command line's help calls a value of this kind."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Short:
+    """Gives a field's flag a short form, such as `-H`."""
 
     text: str
 
@@ -79,6 +89,27 @@ def _json_or(value: object, otherwise: Callable[[str], object]) -> object:
     return otherwise(value)
 
 
+def _joined(value: object) -> object:
+    """A list of text as one text with commas, as librdkafka reads it."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    items = list(cast("Iterable[object]", value))
+    parts = [item for item in items if isinstance(item, str)]
+    return ",".join(parts) if len(parts) == len(items) else items
+
+
+def _text(value: object) -> object:
+    """A number as text: YAML takes a password of digits for one."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _identifier(value: object) -> object:
+    if isinstance(value, str) and not _IDENTIFIER.fullmatch(value):
+        message = "Write letters, digits, _ and $ only"
+        raise ValueError(message)
+    return value
+
+
 def _upper(value: object) -> object:
     return value.strip().upper() if isinstance(value, str) else value
 
@@ -116,8 +147,20 @@ Keys = Annotated[list[Annotated[str, Field(min_length=1)]], Metavar("KEY"), Befo
 Scheme = Literal["obs", "s3", "gs", "file"]
 """Where a bucket is; for `file` it is a folder."""
 
+ShipNodeType = Literal["SellerFulfilled", "WFSFulfilled", "3PLFulfilled"]
+"""Who ships an order: the seller, Walmart, or a third party."""
+
 Since = Annotated[str, Metavar("WHEN"), BeforeValidator(units.since)]
 """A time in the past as RFC 3339 text in UTC; dates, durations ago and datetimes are understood."""
+
+Day = Annotated[str, Metavar("DATE"), BeforeValidator(units.day)]
+"""A day as `YYYY-MM-DD`; `YYYYMMDD` and dates are understood."""
+
+Zone = Annotated[str, Metavar("ZONE"), BeforeValidator(units.zone)]
+"""The name of an IANA time zone."""
+
+Identifier = Annotated[str, Metavar("NAME"), BeforeValidator(_identifier), Field(max_length=64)]
+"""A name in a database that needs no quotes."""
 
 Pairs = Annotated[dict[str, str], Metavar("NAME=VALUE"), BeforeValidator(_pairs)]
 """A mapping of text to text; `NAME=VALUE` and JSON are understood."""
@@ -134,3 +177,9 @@ Character = Annotated[str, Metavar("CHAR"), BeforeValidator(_one_character)]
 
 Upper = BeforeValidator(_upper)
 """Lets closed sets of capital letters be written small."""
+
+Joined = BeforeValidator(_joined)
+"""Lets a list of text stand for one text with commas."""
+
+Text = BeforeValidator(_text)
+"""Lets a number stand for its text."""

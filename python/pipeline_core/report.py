@@ -174,6 +174,56 @@ class VerifyReport(Document):
             yield f"partition {part.partition}", text if part.objects else "no objects"
 
 
+@dataclass(frozen=True)
+class Migration:
+    """How a table of the original's shape got our key.
+
+    Attributes:
+        from_key: Columns of its key before.
+        rows: Rows that it has, before and after.
+        renumbered: Rows that had no line number, or one that another row had, and were given one.
+    """
+
+    from_key: list[str]
+    rows: int
+    renumbered: int = 0
+
+
+@dataclass(frozen=True, repr=False)
+class DatabaseReport(Document):
+    """What making the tables of a pipeline did.
+
+    Attributes:
+        server: The server and its version.
+        database: The database of the tables.
+        created: Databases and tables that were missing and are there now.
+        migrated: What was done to a table that was there, or None.
+        statements: The SQL that changed something, in order.
+    """
+
+    server: str
+    database: str
+    created: list[str] = field(default_factory=list[str])
+    migrated: Migration | None = None
+    statements: list[str] = field(default_factory=list[str])
+
+    def heading(self) -> str:
+        """`ods on MariaDB 10.11.6: 9 created`."""
+        parts = [f"{len(self.created):,} created"] if self.created else []
+        parts += ["1 table migrated"] if self.migrated else []
+        return f"{self.database} on {self.server}: {', '.join(parts) or 'nothing to do'}"
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """What was created first."""
+        for name in self.created:
+            yield "created", name
+        if self.migrated:
+            key = ", ".join(self.migrated.from_key)
+            text = f"{self.migrated.rows:,} rows kept, {self.migrated.renumbered:,} lines numbered anew"
+            yield "migrated", f"from the key ({key}): {text}"
+        yield "statements", f"{len(self.statements):,}"
+
+
 def brief(value: object, longest: int = 5) -> str:
     """A detail on one line: long lists are counted, what is not known is left out."""
     if isinstance(value, list):

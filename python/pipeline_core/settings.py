@@ -1,6 +1,7 @@
 """The base of every pipeline's `Config`: merges the layers, explains what is wrong, writes the engine's document."""
 
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -17,8 +18,16 @@ from pipeline_core.layers import PREFIX, Found, Layer, closest, environment, var
 
 CONFIG_FILE = "config_file"
 DOTENV = Path(".env")
+_FILE_VARIABLE = PREFIX + CONFIG_FILE.upper()
+_BLOCK_OF = {settings_file.ACCOUNTS: "walmart"}
 _SHOWN = 60
 _USERINFO = re.compile(r"(//)[^/@\s]+@")
+_ADDRESS = re.compile(r"(\w+://)(.*@)?(\[[\da-fA-F:]+\]|[\w.-]+)?(:\d+)?(/[\w$]*)?", re.ASCII | re.DOTALL)
+_HIDDEN = "********"
+
+_log = logging.getLogger(__name__)
+
+_left_out: set[tuple[str, str]] = set()
 
 
 class PipelineSettings(BaseSettings):
@@ -45,6 +54,9 @@ class PipelineSettings(BaseSettings):
     registry: ClassVar[dict[str, type["PipelineSettings"]]] = {}
     """Every pipeline's settings by its name."""
 
+    usual_file: ClassVar[Path | None] = None
+    """The settings file that is read when none is named and it exists."""
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - pydantic's
         super().__pydantic_init_subclass__(**kwargs)
@@ -54,6 +66,8 @@ class PipelineSettings(BaseSettings):
             cls.registry[cls.pipeline] = cls
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - checked by pydantic
+        if path := self._unnamed_file(settings):
+            _log.info("Settings file %s is read, for none is named", path)
         try:
             super().__init__(**settings)
         except ValidationError as error:
@@ -82,9 +96,8 @@ class PipelineSettings(BaseSettings):
         given = {name: Found(value, "argument") for name, value in arguments.items() if name != CONFIG_FILE}
         cls._refuse_unknown([(name, "") for name in given if name not in cls.model_fields])
         dotenv = dotenv_values(DOTENV) if DOTENV.is_file() else {}
-        path_variable = PREFIX + CONFIG_FILE.upper()
-        warn_of_unknown({*os.environ, *dotenv}, {path_variable, *cls._variables()})
-        path = arguments.get(CONFIG_FILE) or os.environ.get(path_variable)
+        warn_of_unknown({*os.environ, *dotenv}, {_FILE_VARIABLE, *cls._variables()})
+        path = _named_file(arguments) or cls._unnamed_file(arguments)
         return [
             given,
             environment(cls, os.environ, "environment"),
@@ -93,6 +106,12 @@ class PipelineSettings(BaseSettings):
             environment(cls, os.environ, "environment", is_fallback=True),
             environment(cls, dotenv, ".env", is_fallback=True),
         ]
+
+    @classmethod
+    def _unnamed_file(cls, arguments: dict[str, Any]) -> Path | None:
+        """The usual file, if no other is named and it exists."""
+        usual = cls.usual_file
+        return usual if usual and not _named_file(arguments) and usual.is_file() else None
 
     @classmethod
     def _variables(cls) -> set[str]:
@@ -121,14 +140,18 @@ class PipelineSettings(BaseSettings):
         found: dict[str, Found] = {}
         unknown: list[tuple[str, str]] = []
         tables, pipelines = frozenset(cls.blocks), frozenset(cls.registry)
-        for name, value, within in settings_file.entries(settings_file.read(path), cls.pipeline, tables, pipelines):
+        data = settings_file.read(path)
+        for name, value, within in settings_file.entries(data, cls.pipeline, tables, pipelines):
             place = f"{path.name} [{'.'.join(within)}]" if within else path.name
-            block = cls.blocks.get(within[-1]) if within else None
+            block = cls.blocks.get(_BLOCK_OF.get(within[-1], within[-1])) if within else None
             if name not in (block or cls).model_fields:
                 unknown.append((name, f" in {place}"))
             elif name in cls.model_fields:
                 found[name] = Found(value, place)
-        cls._refuse_unknown(unknown)
+        if settings_file.is_of_the_original(data) or path == cls.usual_file:
+            _leave_out(unknown)
+        else:
+            cls._refuse_unknown(unknown)
         return found
 
     @classmethod
@@ -162,13 +185,13 @@ def shown(settings: type[PipelineSettings], name: str, value: object) -> str:
     if value is None:
         return ""
     if is_secret(settings, name):
-        return "********"
+        return _HIDDEN
     if isinstance(value, dict):
         pairs = cast("dict[str, object]", value).items()
-        return ", ".join(f"{key}={'********' if sounds_secret(key) else masked(entry)}" for key, entry in pairs)
+        return ", ".join(f"{key}={_HIDDEN if sounds_secret(key) else masked(entry)}" for key, entry in pairs)
     if isinstance(value, (list, tuple)):
         return ", ".join(masked(entry) for entry in cast("list[object]", value))
-    return masked(value)
+    return masked(value) if settings.model_fields[name].repr else without_login(str(value))
 
 
 def masked(value: object) -> str:
@@ -176,6 +199,15 @@ def masked(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return _USERINFO.sub(r"\1***@", str(value))
+
+
+def without_login(url: str) -> str:
+    """A URL without its user and password, whatever they hold; nothing of a text that may hold them elsewhere."""
+    match = _ADDRESS.fullmatch(url)
+    if not match:
+        return _HIDDEN
+    scheme, login, host, port, path = match.groups(default="")
+    return f"{scheme}{'***@' if login else ''}{host}{port}{path}"
 
 
 def is_secret(settings: type[PipelineSettings], name: str) -> bool:
@@ -188,6 +220,18 @@ def sounds_secret(property_name: str) -> bool:
     return any(
         word in property_name.lower() for word in ("password", "secret", "token", "jaas", ".pem", "oauthbearer.config")
     )
+
+
+def _named_file(arguments: dict[str, Any]) -> str | os.PathLike[str] | None:
+    return arguments.get(CONFIG_FILE) or os.environ.get(_FILE_VARIABLE)
+
+
+def _leave_out(names: list[tuple[str, str]]) -> None:
+    """Say once of each that it sets nothing: the file is another program's, too."""
+    for name, place in names:
+        if (name, place) not in _left_out:
+            _left_out.add((name, place))
+            _log.warning("%r%s is no setting of this pipeline and sets nothing", name, place)
 
 
 def _line(settings: type[PipelineSettings], detail: ErrorDetails, found: dict[str, Found]) -> str:
@@ -217,8 +261,8 @@ def _how_to_set(settings: type[PipelineSettings], name: str) -> str:
 
 
 def _see_all(settings: type[PipelineSettings]) -> str:
-    command = settings.pipeline.replace("_", "-")
-    return f"`pipeline-core config show {command}` lists every setting and where it comes from."
+    command = f"pipeline-core config show {settings.pipeline.replace('_', '-')}".rstrip()
+    return f"`{command}` lists every setting and where it comes from."
 
 
 def _revealed(value: object) -> object:

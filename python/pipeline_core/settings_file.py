@@ -1,4 +1,8 @@
-"""Settings in a TOML or YAML file: top-level keys, `[kafka]` and `[store]` tables, and one table per pipeline."""
+"""Settings in a TOML or YAML file: top-level keys, `[kafka]`, `[store]` and such tables, and one table per pipeline.
+
+The Walmart original's `config/config.yml` is read as it is: its table `mysql` has shorter names, and its table
+`walmart_token` holds accounts.
+"""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,6 +17,13 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+# The original's names in its table `mysql`; ours have the table's name before them.
+_OF_MYSQL = frozenset({"host", "port", "user", "password", "charset"})
+
+ACCOUNTS = "walmart_token"
+"""The original's table of accounts, each a table with a `token`."""
 
 
 class Entry(NamedTuple):
@@ -53,19 +64,32 @@ def entries(
     Args:
         data: What `read` gave.
         pipeline: Whose keys.
-        tables: Names of the shared tables, `kafka` and `store`.
+        tables: Names of the shared tables, such as `kafka`.
         pipelines: Names of all pipelines; the others' tables are left out.
     """
     own: Mapping[str, Any] = {}
     for name, value in data.items():
         if isinstance(value, dict) and name in tables:
-            yield from (Entry(key, entry, (name,)) for key, entry in cast("dict[str, Any]", value).items())
+            yield from (Entry(_ours(name, key), entry, (name,)) for key, entry in cast("dict[str, Any]", value).items())
+        elif isinstance(value, dict) and name == ACCOUNTS:
+            yield Entry(name, value, (name,))
         elif isinstance(value, dict) and name == pipeline:
             own = cast("dict[str, Any]", value)
         elif not isinstance(value, dict) or name not in pipelines:
             yield Entry(name, value, ())
     for entry in entries(own, pipeline, tables, frozenset()) if own else ():
         yield entry._replace(tables=(pipeline, *entry.tables))
+
+
+def is_of_the_original(data: Mapping[str, Any]) -> bool:
+    """Whether a file has the shape of the Walmart original's, which may hold much that no pipeline knows."""
+    mysql = cast("object", data.get("mysql"))
+    names = cast("dict[str, Any]", mysql).keys() if isinstance(mysql, dict) else set[str]()
+    return isinstance(data.get(ACCOUNTS), dict) or bool(_OF_MYSQL & names)
+
+
+def _ours(table: str, key: str) -> str:
+    return f"mysql_{key}" if table == "mysql" and key in _OF_MYSQL else key
 
 
 def _toml(path: Path, text: str) -> dict[str, Any]:

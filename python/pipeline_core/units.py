@@ -3,6 +3,7 @@
 import re
 from datetime import date, datetime, timedelta, timezone
 from typing import cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _BYTES = {
     "b": 1,
@@ -23,6 +24,7 @@ _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)?)?", re.IGNORECASE | re.ASCII
 )
 _ROWS = re.compile(r"([0-9]+)rows?")
+_DAY = re.compile(r"(\d{4})(-?)(\d\d)\2(\d\d)", re.ASCII)
 
 _MINUTE = 60
 _HOUR = 3600
@@ -109,6 +111,53 @@ def since(value: object) -> object:
     else:
         return value
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def day(value: object) -> object:
+    """`"2025-11-11"` from such text, `"20251111"` or a date; other types pass unchanged.
+
+    Raises:
+        ValueError: There is no such day.
+    """
+    message = "Write a day such as 20251111 or 2025-11-11"
+    if isinstance(value, datetime):
+        raise ValueError(message)  # noqa: TRY004 - pydantic explains ValueErrors
+    if isinstance(value, date):
+        return value.isoformat()
+    # A settings file may hold 20251111 without quotes.
+    text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+    if text is None:
+        return value
+    try:
+        if match := _DAY.fullmatch(text):
+            return date(int(match[1]), int(match[3]), int(match[4])).isoformat()
+    except ValueError:
+        pass
+    raise ValueError(message)
+
+
+def zone(value: object) -> object:
+    """The name of an IANA time zone, such as `"America/Los_Angeles"`; other types pass unchanged.
+
+    Raises:
+        ValueError: There is no such zone.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not _is_zone(text) and _is_zone("UTC"):
+        message = "Write the name of a time zone such as America/Los_Angeles or UTC"
+        raise ValueError(message)
+    return text
+
+
+def _is_zone(name: str) -> bool:
+    """Whether this machine knows a zone; one without zones knows none, not even UTC."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _moment(text: str) -> datetime:

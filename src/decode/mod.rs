@@ -3,5 +3,7 @@
 pub mod charset;
 pub mod csv;
 pub mod json;
+pub mod pull;
 pub mod rows;
 pub mod typed;
+pub mod walmart;

@@ -21,6 +21,8 @@ pub struct Policy {
     pub idle: Option<Duration>,
     /// What the sink may hold over all lanes; past it the largest lane is settled.
     pub memory: usize,
+    /// A lane that is due takes the others along: for a sink that makes them durable side by side.
+    pub together: bool,
 }
 
 /// How a drive ended; everything read has been settled.
@@ -100,6 +102,34 @@ where
     }
 }
 
+/// The same, for so long at most.
+///
+/// # Errors
+/// As `drive`.
+pub async fn drive_for<S, K>(
+    source: &mut S,
+    sink: &mut K,
+    policy: &Policy,
+    stop: &CancellationToken,
+    time: Option<Duration>,
+) -> Result<Ended>
+where
+    S: Source,
+    K: Sink<Batch = S::Batch, Progress = S::Progress>,
+{
+    let over = stop.child_token();
+    let driven = drive(source, sink, policy, &over);
+    let Some(time) = time else { return driven.await };
+    tokio::pin!(driven);
+    tokio::select! {
+        ended = &mut driven => ended,
+        () = tokio::time::sleep(time) => {
+            over.cancel();
+            driven.await
+        }
+    }
+}
+
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
@@ -148,7 +178,7 @@ where
             }
             let must_settle = rest.is_some() || open.is_due(self.policy, now);
             if must_settle || (!open.is_replay && self.sink.is_full(lane)) {
-                self.settle(&[lane]).await?;
+                self.settle_with(&[lane]).await?;
             }
         }
         self.spare_memory().await
@@ -186,7 +216,11 @@ where
         let now = Instant::now();
         let due = self.lanes.iter().filter(|(_, open)| open.is_due(self.policy, now));
         let due: Vec<Lane> = due.map(|(lane, _)| *lane).collect();
-        self.settle(&due).await
+        self.settle_with(&due).await
+    }
+
+    async fn settle_with(&mut self, due: &[Lane]) -> Result<()> {
+        if self.policy.together && !due.is_empty() { self.settle_all().await } else { self.settle(due).await }
     }
 
     async fn settle_all(&mut self) -> Result<()> {

@@ -9,14 +9,16 @@ mod dead_letters;
 mod drive;
 mod ledger;
 pub mod memory;
+mod positions;
 mod until;
 
 use std::future::Future;
 
 pub use checkpoints::{Checkpoints, FileCheckpoints};
 pub use dead_letters::{DeadLetters, Guard, Origin, Refused};
-pub use drive::{Ended, Policy, drive};
+pub use drive::{Ended, Policy, drive, drive_for};
 pub use ledger::{Admitted, Ledger, MOST_FAILURES};
+pub use positions::Positions;
 pub use until::Until;
 
 use crate::error::Result;

@@ -13,7 +13,7 @@ use super::note;
 use super::poller::Polled;
 use crate::config;
 use crate::error::{Error, Kind, Result};
-use crate::flow::{Cut, Event, Lane, Opening, Source, Until};
+use crate::flow::{Cut, Event, Lane, Opening, Positions, Source, Until};
 use crate::retry::patiently;
 use crate::stats::Stats;
 
@@ -44,6 +44,8 @@ struct Partition {
 /// Reads a topic as a member of a group.
 pub struct TopicSource {
     member: Member,
+    /// Where the sink commits the positions, if it does: then the group's offsets are a hint.
+    home: Option<Arc<dyn Positions>>,
     settings: SourceSettings,
     stop: CancellationToken,
     partitions: BTreeMap<Lane, Partition>,
@@ -72,6 +74,7 @@ impl TopicSource {
     pub fn join(
         settings: SourceSettings,
         kafka: &config::Kafka,
+        home: Option<Arc<dyn Positions>>,
         stop: CancellationToken,
         stats: Arc<Stats>,
     ) -> Result<Self> {
@@ -86,6 +89,7 @@ impl TopicSource {
         };
         Ok(Self {
             member: Member::join(&membership, kafka)?,
+            home,
             rows_left: settings.until.rows(),
             settings,
             stop,
@@ -98,13 +102,27 @@ impl TopicSource {
         })
     }
 
+    /// What is left of `until` rows.
+    #[must_use]
+    pub fn rows_left(&self) -> Option<u64> {
+        self.rows_left
+    }
+
     /// Finds where the partitions begin and starts to read them. Cancel-safe up to its last, synchronous step.
     async fn assign(&mut self, partitions: &[i32]) -> Result<()> {
+        let claimed = match &self.home {
+            Some(home) => Some(home.claim(partitions).await?),
+            None => None,
+        };
         let openings = patiently("Reading the group's positions", &self.stop.clone(), || {
-            let found = tokio::task::block_in_place(|| self.openings(partitions));
+            let found = tokio::task::block_in_place(|| self.openings(partitions, claimed.as_ref()));
             async { found }
         })
         .await?;
+        if let (Some(home), Some(claimed)) = (&self.home, &claimed) {
+            let starts = openings.iter().map(|(opening, _)| (opening.lane, opening.start));
+            home.begin(&starts.filter(|(lane, _)| !claimed.contains_key(lane)).collect::<Vec<_>>()).await?;
+        }
         for (opening, stop_at) in &openings {
             tracing::info!(
                 partition = opening.lane,
@@ -129,12 +147,20 @@ impl TopicSource {
         Ok(())
     }
 
-    fn openings(&self, partitions: &[i32]) -> Result<Vec<(Opening<i64>, Option<i64>)>> {
+    fn openings(
+        &self,
+        partitions: &[i32],
+        claimed: Option<&BTreeMap<Lane, i64>>,
+    ) -> Result<Vec<(Opening<i64>, Option<i64>)>> {
         // All partitions are asked for: a new one takes the columns over from the others.
         let mut known = BTreeMap::new();
         for committed in self.member.committed()? {
-            let (end, note) = note::decode(&committed.metadata)?;
+            // Where the sink keeps the positions, what stands beside an offset may be another program's.
+            let (end, note) = if claimed.is_some() { (None, String::new()) } else { note::decode(&committed.metadata)? };
             known.insert(committed.partition, (committed.offset, end, note));
+        }
+        for (lane, next) in claimed.into_iter().flatten() {
+            known.insert(*lane, (*next, None, String::new()));
         }
         let common = known.values().map(|(.., note)| note).max_by_key(|note| note.len()).cloned().unwrap_or_default();
         let mut openings = Vec::new();
@@ -275,6 +301,9 @@ impl Source for TopicSource {
     }
 
     async fn cut(&mut self, cuts: &[Cut<i64>]) -> Result<Vec<Lane>> {
+        if self.home.is_some() {
+            return Ok(Vec::new());
+        }
         let mut positions = Vec::new();
         for cut in cuts {
             let Some(start) = self.partitions.get(&cut.lane).map(|partition| partition.start) else { continue };

@@ -2,23 +2,24 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, RecordBatch as Batch, RecordBatchReader, StructArray};
+use arrow::array::{Array, RecordBatch as Batch, RecordBatchIterator, RecordBatchReader, StructArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow::ffi_stream::FFI_ArrowArrayStream;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyTuple};
+use pyo3::types::{PyCapsule, PyDict, PyTuple};
 use tokio_util::sync::CancellationToken;
 
 use super::call::{Stop, call, runtime};
+use super::rows;
 use crate::config::from_json;
 use crate::pipelines::read_batches::{Batches, Config};
 
 /// A batch of a topic's rows.
 #[pyclass(frozen, module = "pipeline_core")]
-pub(super) struct RecordBatch(Batch);
+pub(super) struct RecordBatch(pub(super) Batch);
 
 #[pymethods]
 impl RecordBatch {
@@ -47,6 +48,22 @@ impl RecordBatch {
         let array = FFI_ArrowArray::new(&StructArray::from(self.0.clone()).to_data());
         let array = PyCapsule::new_with_value(py, array, c"arrow_array")?;
         PyTuple::new(py, [schema_capsule(py, &self.0.schema())?, array])
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        drop(requested_schema);
+        let batches = RecordBatchIterator::new([Ok(self.0.clone())], self.0.schema());
+        PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(batches)), c"arrow_array_stream")
+    }
+
+    /// The rows as dictionaries, without pyarrow.
+    fn to_pylist<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        rows::of(py, &self.0)
     }
 
     fn __repr__(&self) -> String {

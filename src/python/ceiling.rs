@@ -59,7 +59,7 @@ pub(super) fn bench_consume(py: Python<'_>, config: &str) -> PyResult<String> {
         let kafka: Kafka = config.kafka.clone();
         let settings = SourceSettings { until: Until::End, ..kafka_to_parquet::source_settings(&config) };
         let started = Instant::now();
-        let mut source = TopicSource::join(settings, &kafka, stop, stats)?;
+        let mut source = TopicSource::join(settings, &kafka, None, stop, stats)?;
         let (mut rows, mut bytes) = (0, 0);
         loop {
             match source.next().await? {

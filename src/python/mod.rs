@@ -9,6 +9,8 @@ mod ceiling;
 mod embedded;
 mod exceptions;
 mod logs;
+mod parse;
+mod rows;
 
 use pyo3::prelude::*;
 
@@ -27,9 +29,11 @@ mod _core {
     #[pymodule_export]
     use super::embedded::EmbeddedKafka;
     #[pymodule_export]
+    use super::parse::parse_walmart_orders;
+    #[pymodule_export]
     use super::{
-        bucket_to_kafka, check, csv_to_kafka, kafka_to_parquet, list_tasks, obs_worker, queue_length, send_tasks,
-        verify,
+        bucket_to_kafka, check, csv_to_kafka, init_walmart_to_mysql, kafka_to_parquet, list_tasks, obs_worker,
+        queue_length, send_tasks, verify, walmart_to_mysql,
     };
 
     #[pymodule_export]
@@ -125,6 +129,29 @@ fn queue_length(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'
         let (topic, group_id) = (&config.topic, &config.group_id);
         to_json(&serde_json::json!({"topic": topic, "group_id": group_id, "tasks": tasks, "partitions": partitions}))
     })
+}
+
+/// Loads orders of a topic into MySQL or MariaDB; returns the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (config, stop, beat=None))]
+fn walmart_to_mysql(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+    let config = from_json(config);
+    call(py, stop, beat, async move |stop, stats| {
+        to_json(&pipelines::walmart_to_mysql::run(config?, stop, stats).await?)
+    })
+}
+
+/// Makes the databases and tables of `walmart_to_mysql`, or migrates them; returns what was done as JSON.
+#[pyfunction]
+#[pyo3(signature = (config, stop, beat=None))]
+fn init_walmart_to_mysql(
+    py: Python<'_>,
+    config: &str,
+    stop: &Stop,
+    beat: Option<&Bound<'_, PyAny>>,
+) -> PyResult<String> {
+    let config = from_json(config);
+    call(py, stop, beat, async move |stop, _| to_json(&pipelines::walmart_to_mysql::init_db(&config?, &stop).await?))
 }
 
 /// Compares the objects under a URL with the topic they came from; returns what was found as JSON.

@@ -22,8 +22,8 @@ PAGES = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING}
 # Flags of other programs' commands in the text.
 FLAGS_OF_OTHERS = {"--features", "--bootstrap-server", "--from-beginning", "--property"}
 OURS = re.compile(
-    r"(?:PIPELINE_CORE|KAFKA|AWS|OBS|GCS|GOOGLE|CSV|CONSUMER|AUTO|STORAGE|CLEANUP|DBC|DEST|FILE|MAX|POOL|SINGLE|SOURCE)"
-    r"_[A-Z_0-9]*[A-Z0-9]"
+    r"(?:PIPELINE_CORE|KAFKA|AWS|OBS|GCS|GOOGLE|CSV|CONSUMER|AUTO|STORAGE|CLEANUP|DBC|DEST|FILE|MAX|MYSQL|POOL|SINGLE"
+    r"|SOURCE|WALMART)_[A-Z_0-9]*[A-Z0-9]"
 )
 OF_TESTS = {f"{PREFIX}FAULT"}
 # A parser reads them in its own process.

@@ -21,12 +21,13 @@ fn scripts() -> impl Strategy<Value = Script> {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    (prop::option::of(1..9u64), 8..200usize).prop_map(|(rows, memory)| Policy {
+    (prop::option::of(1..9u64), 8..200usize, any::<bool>()).prop_map(|(rows, memory, together)| Policy {
         rows,
         bytes: None,
         age: Duration::from_secs(60),
         idle: None,
         memory,
+        together,
     })
 }
 
@@ -70,7 +71,7 @@ proptest! {
 #[test]
 fn committing_before_the_flush_is_noticed() {
     let log = Log::from([(0, (0..20).collect())]);
-    let policy = Policy { rows: Some(4), bytes: None, age: Duration::from_secs(60), idle: None, memory: 1000 };
+    let policy = Policy { rows: Some(4), bytes: None, age: Duration::from_secs(60), idle: None, memory: 1000, together: false };
     let lossy = (0..12).any(|effects| {
         let script = vec![(effects, Crash::Before, false)];
         survive(&log, &script, std::slice::from_ref(&policy), true) != log

@@ -24,11 +24,16 @@ COMMANDS = [
     ["obs-worker"],
     ["obs-worker", "status"],
     ["verify"],
+    ["walmart-to-kafka"],
+    ["walmart-to-mysql"],
+    ["init-db", "walmart-to-mysql"],
     ["check"],
     ["check", "bucket-to-kafka"],
     ["check", "csv-to-kafka"],
     ["check", "kafka-to-parquet"],
     ["check", "obs-worker"],
+    ["check", "walmart-to-kafka"],
+    ["check", "walmart-to-mysql"],
     ["config", "show"],
     ["sample-data"],
     ["demo"],
@@ -40,6 +45,9 @@ FLAGS = {
     " --until --compression --typed --partition-by --memory-limit",
     "obs-worker": "--processes --parser --until --task-timeout --task-memory --max-attempts --log-db --group-id",
     "verify": "--topic",
+    "walmart-to-kafka": "--hours --start-date --end-date --account-tag --topic --ship-node-type --batch-size --modified"
+    " --follow --timezone",
+    "walmart-to-mysql": "--topic --group-id --mysql-url --until --formatted-timezone --truncate --raw --database",
 }
 COMMON = "--config --json --log-level --log-format --property --bootstrap-servers"
 
@@ -104,6 +112,7 @@ def test_no_flag_takes_a_secret(invoke):
         output = invoke(command, "--help").output
         assert "--sasl-password" not in output
         assert "--s3-secret-access-key" not in output
+        assert not {"--walmart-token", "--client-secret", "--mysql-password"} & set(output.split())
 
 
 def test_completion_can_be_installed(invoke):
@@ -212,6 +221,9 @@ def test_a_traceback_is_for_debugging_only(invoke, monkeypatch):
         ["csv-to-kafka", "a.csv", "--property", "nothing"],
         ["kafka-to-parquet"],
         ["kafka-to-parquet", "--to", "./lake", "--until", "soon"],
+        ["walmart-to-kafka", "-H", "2", "-s", "20251111", "-e", "20251111"],
+        ["walmart-to-kafka", "--ship-node-type", "Nobody"],
+        ["walmart-to-mysql", "--mysql-url", "localhost"],
         ["kafka-to-parquet", "--to", "./lake", "--format", "xml"],
         ["no-such-command"],
         ["config", "show", "no-such-pipeline"],
@@ -273,7 +285,8 @@ def test_config_show_tells_values_and_origins_and_no_secret(invoke, monkeypatch)
     assert ["bootstrap_servers", "localhost:9092", "default"] in lines
     assert ["to", "required"] in lines
     sections = "[kafka] [store] [bucket_to_kafka] [csv_to_kafka] [kafka_to_parquet] [obs_worker] [verify]"
-    assert {line[0] for line in lines} >= set(sections.split())
+    more = "[walmart] [mysql] [walmart_to_kafka] [walmart_to_mysql]"
+    assert {line[0] for line in lines} >= {*sections.split(), *more.split()}
 
 
 def test_config_show_is_json_on_request(invoke):

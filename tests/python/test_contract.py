@@ -20,8 +20,10 @@ SOURCES = {
     "obs_worker": "pipelines/obs_worker/config.rs",
     "read_batches": "pipelines/read_batches.rs",
     "verify": "pipelines/verify.rs",
+    "walmart_to_kafka": "pipelines/walmart_to_kafka/config.rs",
+    "walmart_to_mysql": "pipelines/walmart_to_mysql/config.rs",
 }
-BLOCKS = {"kafka": "Kafka", "store": "Store"}
+BLOCKS = {"kafka": "Kafka", "mysql": "Mysql", "store": "Store", "walmart": "Walmart"}
 # The engine leaves these empty and refuses it; here they are required.
 REQUIRED = {"files": ["a.csv"], "to": "./lake"}
 
@@ -52,6 +54,8 @@ def value(rust):
         return {}
     if text := re.fullmatch(r"\"(.*)\"\.(?:to_owned|into)\(\)|'(.)'", rust):
         return text[1] or text[2]
+    if some := re.fullmatch(r"Some\((.*)\)", rust):
+        return value(some[1])
     if variant := re.fullmatch(r"\w+::(\w+)", rust):
         return variant[1].lower()
     assert re.fullmatch(r"[0-9_. *]+", rust), f"Cannot read the default {rust}"

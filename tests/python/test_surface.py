@@ -10,13 +10,29 @@ import pytest
 from pydantic import SecretStr
 
 import pipeline_core
-from pipeline_core import bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker
+from pipeline_core import (
+    bucket_to_kafka,
+    csv_to_kafka,
+    kafka_to_parquet,
+    obs_worker,
+    walmart_to_kafka,
+    walmart_to_mysql,
+)
 from pipeline_core.cli import flags
 from pipeline_core.settings import PipelineSettings
 
 READ_BATCHES = sys.modules["pipeline_core.read_batches"]
 VERIFY = sys.modules["pipeline_core.verify"]
-MODULES = [bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker, READ_BATCHES, VERIFY]
+MODULES = [
+    bucket_to_kafka,
+    csv_to_kafka,
+    kafka_to_parquet,
+    obs_worker,
+    READ_BATCHES,
+    VERIFY,
+    walmart_to_kafka,
+    walmart_to_mysql,
+]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -46,8 +62,10 @@ def test_the_pipelines_are_registered_by_name():
         "obs_worker",
         "read_batches",
         "verify",
+        "walmart_to_kafka",
+        "walmart_to_mysql",
     }
-    assert set(PipelineSettings.blocks) == {"kafka", "store"}
+    assert set(PipelineSettings.blocks) == {"kafka", "mysql", "store", "walmart"}
 
 
 def test_everything_public_is_there():

@@ -20,6 +20,7 @@ from pathlib import Path
 from .environment import everything
 from .install import cache_folder
 from .kafka import install_kafka
+from .mariadb import install_mariadb
 from .s3 import install_s3
 from .s3_memory import install_s3_memory
 
@@ -55,7 +56,7 @@ def main() -> int:
 def install() -> list[Path]:
     """Install what is missing, side by side; the folders of the programs."""
     with ThreadPoolExecutor() as pool:
-        installing = [pool.submit(one) for one in (install_kafka, install_s3, install_s3_memory)]
+        installing = [pool.submit(one) for one in (install_kafka, install_s3, install_s3_memory, install_mariadb)]
     return [folder.result() for folder in installing]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .gcs import Gcs, start_gcs
 from .kafka import Broker, Kafka, KafkaSasl, start_kafka
+from .mariadb import Mariadb, start_mariadb
 from .s3 import S3, start_s3, start_s3_without_preconditions
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ S3_KEY = "PIPELINE_CORE_TEST_S3_KEY"
 S3_SECRET = "PIPELINE_CORE_TEST_S3_SECRET"
 S3_NO_PRECONDITIONS = "PIPELINE_CORE_TEST_S3_NO_PRECONDITIONS"
 GCS = "PIPELINE_CORE_TEST_GCS"
+MYSQL = "PIPELINE_CORE_TEST_MYSQL"
+MYSQL_CA = "PIPELINE_CORE_TEST_MYSQL_CA"
 
 
 def named_kafka() -> Kafka | None:
@@ -53,12 +56,20 @@ def named_gcs() -> Gcs | None:
     return Gcs(url) if url else None
 
 
+def named_mariadb() -> Mariadb | None:
+    """The database server that the environment names."""
+    url = os.environ.get(MYSQL)
+    return Mariadb(url, os.environ[MYSQL_CA]) if url else None
+
+
 @contextmanager
 def everything() -> Generator[dict[str, str], None, None]:
     """All servers, started side by side; the environment that names them."""
     with ExitStack() as running, ThreadPoolExecutor() as pool:
         starting = pool.submit(start_kafka)
         try:
+            mariadb = start_mariadb()
+            running.callback(mariadb.server.close)
             s3 = start_s3()
             running.callback(s3.server.close)
             without = start_s3_without_preconditions(s3)
@@ -68,10 +79,10 @@ def everything() -> Generator[dict[str, str], None, None]:
         finally:
             broker = starting.result()
             running.callback(broker.server.close)
-        yield _names(broker, s3, without, gcs)
+        yield _names(broker, s3, without, gcs, mariadb)
 
 
-def _names(broker: Broker, s3: S3, without: S3, gcs: Gcs) -> dict[str, str]:
+def _names(broker: Broker, s3: S3, without: S3, gcs: Gcs, mariadb: Mariadb) -> dict[str, str]:
     return {
         KAFKA: broker.plain.bootstrap,
         KAFKA_SASL: broker.sasl.bootstrap,
@@ -83,4 +94,6 @@ def _names(broker: Broker, s3: S3, without: S3, gcs: Gcs) -> dict[str, str]:
         S3_SECRET: s3.secret,
         S3_NO_PRECONDITIONS: without.url,
         GCS: gcs.url,
+        MYSQL: mariadb.url,
+        MYSQL_CA: mariadb.ca,
     }

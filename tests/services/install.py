@@ -45,8 +45,8 @@ def installed(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
     return folder
 
 
-def run_tool(program: str, *arguments: str, environment: Mapping[str, str] | None = None, directory: Path) -> None:
-    """Run an installer; raises `ServiceUnavailableError` when it is not there or fails."""
+def run_tool(program: str, *arguments: str, environment: Mapping[str, str] | None = None, directory: Path) -> str:
+    """Run an installer; what it printed. Raises `ServiceUnavailableError` when it is not there or fails."""
     found = shutil.which(program)
     if found is None:
         msg = f"The program '{program}' is needed to install a test server, and is not there"
@@ -63,6 +63,7 @@ def run_tool(program: str, *arguments: str, environment: Mapping[str, str] | Non
     if done.returncode:
         msg = f"'{program} {' '.join(arguments)}' failed with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}"
         raise ServiceUnavailableError(msg)
+    return done.stdout
 
 
 @contextmanager

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from pipeline_core import __version__
-from pipeline_core.cli import checks, demo, files, sample, show, transfers
+from pipeline_core.cli import checks, demo, files, sample, show, transfers, walmart
 from pipeline_core.cli.output import say
 
 app = typer.Typer(
     name="pipeline-core",
-    help="Move data between files, object stores and Kafka: nothing is lost, nothing arrives twice.",
+    help="Move data between files, object stores, APIs, Kafka and databases: nothing is lost, nothing arrives twice.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -38,6 +38,7 @@ def root(
 
 transfers.add_to(app)
 files.add_to(app)
+walmart.add_to(app)
 checks.add_to(app)
 show.add_to(app)
 sample.add_to(app)

@@ -17,6 +17,8 @@ _AFTER_STOP = {
     "csv_to_kafka": "What was read is on the topic; runs with --resume go on from there, others start over.",
     "kafka_to_parquet": "What was read is written and committed; the same command goes on from there.",
     "obs_worker": "What was finished is committed; the same command, or another worker, goes on from there.",
+    "walmart_to_kafka": "The windows that were fetched whole are on the topic; the same command goes on from there.",
+    "walmart_to_mysql": "What was loaded is committed; the same command goes on from there.",
 }
 _POSITIONAL = {"bucket_to_kafka": ("keys",), "csv_to_kafka": ("files",), "verify": ("to",)}
 

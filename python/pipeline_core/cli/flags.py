@@ -9,11 +9,11 @@ import typer
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from pipeline_core.fields import Metavar
+from pipeline_core.fields import Metavar, Short
 from pipeline_core.layers import Env
 from pipeline_core.settings import PipelineSettings
 
-_PANELS = {"kafka": "Kafka", "store": "Object stores"}
+_PANELS = {"kafka": "Kafka", "mysql": "MySQL", "store": "Object stores", "walmart": "Walmart's API"}
 _SINGULAR = {"column_types": "column-type", "properties": "property"}
 _METAVARS = {bool: "", float: "N", int: "N", str: "TEXT"}
 _MIB = 2**20
@@ -69,7 +69,8 @@ def _annotation(
     flag = f"--{_SINGULAR.get(name, name).replace('_', '-')}"
     names = f"{flag}/--no-{flag[2:]}" if base is bool else flag
     panel = _PANELS.get(_block(config, name))
-    option = typer.Option(names, help=text, metavar=metavar, rich_help_panel=panel, case_sensitive=False)
+    shorts = [mark.text for mark in marks if isinstance(mark, Short)]
+    option = typer.Option(names, *shorts, help=text, metavar=metavar, rich_help_panel=panel, case_sensitive=False)
     return Annotated[kind | None, option]
 
 

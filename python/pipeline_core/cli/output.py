@@ -22,7 +22,7 @@ from pipeline_core.layers import PREFIX
 INTERRUPTED = 130
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-LogFormat = Literal["text", "json"]
+LogFormat = Literal["text", "json", "original"]
 
 _PANEL = "Settings and output"
 
@@ -45,7 +45,12 @@ LogLevelOption = Annotated[
     LogLevel, typer.Option("--log-level", help="Least level that is logged to stderr.", rich_help_panel=_PANEL)
 ]
 LogFormatOption = Annotated[
-    LogFormat, typer.Option("--log-format", help="How log lines and errors look.", rich_help_panel=_PANEL)
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        help="How log lines and errors look; original is DATE TIME,MS - LEVEL - MESSAGE.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 
 
@@ -95,16 +100,21 @@ class Output:
     def fail(self, message: str, hint: str | None, error: BaseException | None = None) -> None:
         """One red line for each line of the message, and the hint; the traceback only when debugging."""
         trace = error if self.log_level == "debug" else None
+        logger = logging.getLogger("pipeline_core")
         if self.log_format == "json":
             details = {"hint": hint, "kind": getattr(error, "kind", None)}
             extra = {"event": message, "fields": {name: text for name, text in details.items() if text}}
-            logging.getLogger("pipeline_core").error("%s", message, extra=extra, exc_info=trace)
+            logger.error("%s", message, extra=extra, exc_info=trace)
             return
         if trace is not None:
-            logging.getLogger("pipeline_core").debug("Traceback of the error below", exc_info=trace)
+            logger.debug("Traceback of the error below", exc_info=trace)
+        advice = [f"Hint: {' '.join(hint.split())}"] if hint else []
+        if self.log_format == "original":
+            for line in (*message.splitlines(), *advice):
+                logger.error("%s", line)
+            return
         lines = [Text(f"Error: {line}", style="bold red") for line in message.splitlines()]
-        if hint:
-            lines.append(Text(f"Hint: {' '.join(hint.split())}"))
+        lines += [Text(line) for line in advice]
         for line in lines:
             self.console.print(line, soft_wrap=True)
 
@@ -140,7 +150,7 @@ def silenced() -> Generator[None]:
 def start_logging(level: LogLevel, form: LogFormat, console: Console) -> None:
     """Send the package's log lines to stderr."""
     handler = _Stderr(console)
-    handler.setFormatter(_Json() if form == "json" else _Line())
+    handler.setFormatter({"json": _Json, "original": _Original, "text": _Line}[form]())
     logger = logging.getLogger("pipeline_core")
     logger.handlers = [handler]
     logger.setLevel(level.upper())
@@ -170,6 +180,13 @@ class _Stderr(logging.Handler):
 class _Line(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+
+
+class _Original(logging.Formatter):
+    """As the Walmart original logs: `2025-11-11 12:00:00,123 - INFO - …`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s - %(levelname)s - %(message)s")
 
 
 class _Json(logging.Formatter):

@@ -9,7 +9,16 @@ from pipeline_core.cli.output import ConfigOption, JsonOption, Output
 from pipeline_core.exceptions import SettingsError
 from pipeline_core.settings import CONFIG_FILE, PipelineSettings, shown
 
-Pipeline = Literal["bucket-to-kafka", "csv-to-kafka", "kafka-to-parquet", "obs-worker", "read-batches", "verify"]
+Pipeline = Literal[
+    "bucket-to-kafka",
+    "csv-to-kafka",
+    "kafka-to-parquet",
+    "obs-worker",
+    "read-batches",
+    "verify",
+    "walmart-to-kafka",
+    "walmart-to-mysql",
+]
 
 Row = tuple[str, str, str]
 

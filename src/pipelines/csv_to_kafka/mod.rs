@@ -219,7 +219,14 @@ impl Run {
     }
 
     fn policy(&self) -> Policy {
-        Policy { rows: None, bytes: None, age: CHECKPOINT, idle: None, memory: self.config.memory_limit / 8 }
+        Policy {
+            rows: None,
+            bytes: None,
+            age: CHECKPOINT,
+            idle: None,
+            memory: self.config.memory_limit / 8,
+            together: false,
+        }
     }
 
     /// One name for a file on a topic, the same in every run.

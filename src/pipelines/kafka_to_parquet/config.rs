@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::config::{ColumnType, Kafka, Store};
+use crate::config::{ColumnType, Kafka, OffsetReset, Store};
 use crate::decode::rows::KeyEncoding;
 use crate::flow::Until;
 use crate::store::{Compression, Format};
@@ -43,13 +43,6 @@ pub struct Config {
     /// Bytes.
     pub memory_limit: usize,
     pub session_timeout_seconds: f64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OffsetReset {
-    Earliest,
-    Latest,
 }
 
 impl Default for Config {

@@ -12,11 +12,13 @@ use std::time::Duration;
 use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, OffsetReset};
+pub use config::Config;
+
+use crate::config::OffsetReset;
 
 use crate::decode::rows::Options;
 use crate::error::{Error, Result};
-use crate::flow::{Ended, Guard, Policy, drive};
+use crate::flow::{Ended, Guard, Policy, drive_for};
 use crate::kafka::{SourceSettings, TopicDeadLetters, TopicSource};
 use crate::stats::{Report, Stats, Status};
 use crate::store::{Encoders, Guarantee, Layout, Place, probe};
@@ -59,7 +61,7 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
         spill_dir: config.spill_dir.clone(),
     };
     layout.make_spill_dir()?;
-    let mut source = TopicSource::join(source_settings(&config), &config.kafka, stop.clone(), stats.clone())?;
+    let mut source = TopicSource::join(source_settings(&config), &config.kafka, None, stop.clone(), stats.clone())?;
     let dead_letters = config.dead_letter_topic.clone().unwrap_or_else(|| format!("{}_dlq", config.topic));
     let mut sink = TopicFiles::new(Parts {
         place,
@@ -90,8 +92,9 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
         age: Duration::from_secs_f64(config.flush_seconds),
         idle: config.idle_seconds.map(Duration::from_secs_f64),
         memory: config.memory_limit * 2 / 5,
+        together: false,
     };
-    let ended = drive_until(&mut source, &mut sink, &policy, &stop, config.until.duration()).await?;
+    let ended = drive_for(&mut source, &mut sink, &policy, &stop, config.until.duration()).await?;
     drop(source);
     let (status, reason) = match ended {
         Ended::Source(reason) => (Status::Complete, reason),
@@ -118,25 +121,5 @@ pub(crate) fn source_settings(config: &Config) -> SourceSettings {
         until: config.until,
         session: Duration::from_secs_f64(config.session_timeout_seconds),
         fetch_bytes: config.memory_limit / 32,
-    }
-}
-
-async fn drive_until(
-    source: &mut TopicSource,
-    sink: &mut TopicFiles,
-    policy: &Policy,
-    stop: &CancellationToken,
-    time: Option<Duration>,
-) -> Result<Ended> {
-    let over = stop.child_token();
-    let watched = drive(source, sink, policy, &over);
-    let Some(time) = time else { return watched.await };
-    tokio::pin!(watched);
-    tokio::select! {
-        ended = &mut watched => ended,
-        () = tokio::time::sleep(time) => {
-            over.cancel();
-            watched.await
-        }
     }
 }

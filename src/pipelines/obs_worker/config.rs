@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::{Kafka, Store};
+use crate::config::{Kafka, OffsetReset, Store};
 use crate::flow::Until;
 use crate::pipelines::buckets::Scheme;
 
@@ -62,13 +62,6 @@ pub struct Config {
     pub disk_limit: Option<u64>,
     /// Python's.
     pub log_db: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OffsetReset {
-    Earliest,
-    Latest,
 }
 
 /// Files whose `ETag` is not the one in the task.

@@ -16,8 +16,9 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{ChangedFiles, Config, OffsetReset};
+pub use config::{ChangedFiles, Config};
 
+use crate::config::OffsetReset;
 use crate::error::{Error, Result};
 use crate::kafka::{TaskSettings, TaskSource, TopicSpec, Waiting, ensure_topic, waiting};
 use crate::pipelines::buckets::Buckets;

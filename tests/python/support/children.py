@@ -39,18 +39,23 @@ SETTINGS = (
     "GOOGLE_",
     "KAFKA_",
     "MAX_FILES",
+    "MYSQL_",
     "OBS_",
     "PIPELINE_CORE_",
     "POOL_SIZE",
     "SINGLE_FILE",
     "SOURCE_BUCKET",
     "STORAGE_",
+    "WALMART_",
 )
 SINGULAR = {"column_types": "column-type", "properties": "property"}
 SECRETS = {
     "s3_secret_access_key": "AWS_SECRET_ACCESS_KEY",
     "obs_secret_access_key": "OBS_SECRET_KEY",
     "sasl_password": "KAFKA_SASL_PASSWORD",
+    "walmart_token": "WALMART_TOKEN",
+    "client_secret": "WALMART_CLIENT_SECRET",
+    "mysql_password": "MYSQL_PASSWORD",
 }
 SEED = "PIPELINE_CORE_TEST_SEED"
 TOGETHER = 4

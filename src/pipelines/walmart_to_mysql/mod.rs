@@ -1,0 +1,180 @@
+//! Walmart's orders from a topic into MySQL or MariaDB: each order's newest snapshot, once in effect.
+//!
+//! Rows, the position, the owner's epoch and the dead letters are committed in one transaction of the database.
+
+mod config;
+mod load;
+mod schema;
+mod sink;
+mod transform;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use serde_json::{Map, json};
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use schema::{Made, Migrated, init_db};
+
+use crate::config::OffsetReset;
+use crate::decode::walmart::{Rules, Table};
+use crate::error::{Error, Kind, Result};
+use crate::flow::{Ended, Guard, Policy, Until, drive_for};
+use crate::kafka::{SourceSettings, TopicDeadLetters, TopicSource};
+use crate::sql::{Database, Outbox, PositionTable};
+use crate::stats::{Report, Stats, Status};
+use load::Loader;
+use schema::Names;
+use sink::{OrdersToTables, Total};
+
+const NAME: &str = "walmart_to_mysql";
+
+/// Loads orders until `until`, or until it is stopped; then everything that was read is in the tables.
+///
+/// # Errors
+/// By kind: settings, access, not found, unavailable, data loss, rejected, capacity.
+pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> Result<Report> {
+    let rules = rules(&config)?;
+    let names = Names::of(&config);
+    let database = Database::connect(&config.mysql, config.connections + 1, &stop).await?;
+    check_tables(&database, &names).await?;
+    let pipeline = format!("{NAME}.{}", config.group_id);
+    let positions = PositionTable::new(
+        database.clone(),
+        names.position.clone(),
+        pipeline.clone(),
+        config.topic.clone(),
+        stop.clone(),
+    );
+    let loader = Arc::new(Loader {
+        database: database.clone(),
+        positions: positions.clone(),
+        outbox: Outbox::new(names.dead_letter.clone(), pipeline, config.topic.clone()),
+        names,
+        rules: rules.clone(),
+        topic: config.topic.clone(),
+        rows_per_statement: config.rows_per_statement,
+        max_retries: config.max_retries,
+        stop: stop.clone(),
+    });
+    let dead_letters = config.dead_letter_topic.clone().unwrap_or_else(|| format!("{}_dlq", config.topic));
+    let mut sink = OrdersToTables {
+        loader,
+        rules,
+        lanes: BTreeMap::new(),
+        connections: config.connections as usize,
+        dead_letters: TopicDeadLetters::new(dead_letters, config.kafka.clone()),
+        guard: Guard::new(config.max_rejected_share),
+        stats: stats.clone(),
+        total: Total::default(),
+    };
+    let ended = load_until(&config, &mut sink, &positions, &stop, &stats).await;
+    database.close().await;
+    let (status, reason) = match ended? {
+        Ended::Source(reason) => (Status::Complete, reason),
+        Ended::Stopped if stop.is_cancelled() => (Status::Stopped, "stop requested".to_owned()),
+        Ended::Stopped => (Status::Complete, "the time was over".to_owned()),
+    };
+    Ok(stats.report(NAME, status, reason, details(&config, &database, &sink.total)))
+}
+
+/// Joins the group again where another process has taken a partition over that is still ours by the group.
+async fn load_until(
+    config: &Config,
+    sink: &mut OrdersToTables,
+    positions: &PositionTable,
+    stop: &CancellationToken,
+    stats: &Arc<Stats>,
+) -> Result<Ended> {
+    let policy = Policy {
+        rows: Some(config.batch_size),
+        bytes: None,
+        age: Duration::from_millis(config.batch_interval_ms),
+        idle: None,
+        memory: config.memory_limit / 2,
+        together: true,
+    };
+    let deadline = config.until.duration().map(|time| tokio::time::Instant::now() + time);
+    let mut until = config.until;
+    loop {
+        let home = Arc::new(positions.clone());
+        let settings = SourceSettings { until, ..source_settings(config) };
+        let mut source = TopicSource::join(settings, &config.kafka, Some(home), stop.clone(), stats.clone())?;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(tokio::time::Instant::now()));
+        let error = match drive_for(&mut source, sink, &policy, stop, left).await {
+            Err(error) if error.kind() == Kind::Fenced && !stop.is_cancelled() => error,
+            Err(error) if error.kind() == Kind::Fenced => return Ok(Ended::Stopped),
+            other => return other,
+        };
+        tracing::warn!(%error, "what was read is dropped; joining the group again");
+        sink.lanes.clear();
+        if let Until::Rows(_) = until {
+            until = Until::Rows(source.rows_left().unwrap_or_default());
+        }
+    }
+}
+
+fn rules(config: &Config) -> Result<Rules> {
+    let zone: Tz = config.formatted_timezone.parse().map_err(|_| {
+        Error::settings(format!("There is no time zone {:?}", config.formatted_timezone))
+            .hint("Use a name such as UTC or America/Los_Angeles.")
+    })?;
+    Ok(Rules { truncate: config.truncate, raw: config.raw, zone, source_file: config.source_file.clone() })
+}
+
+/// Before a message is read: a run without its tables would only fail later.
+async fn check_tables(database: &Database, names: &Names) -> Result<()> {
+    for table in names.tables.iter().chain([&names.version, &names.position, &names.dead_letter]) {
+        database.query(&format!("SELECT 1 FROM {table} LIMIT 0"), &[]).await?;
+    }
+    Ok(())
+}
+
+fn source_settings(config: &Config) -> SourceSettings {
+    SourceSettings {
+        topic: config.topic.clone(),
+        group_id: config.group_id.clone(),
+        from_earliest: config.auto_offset_reset == OffsetReset::Earliest,
+        until: config.until,
+        session: Duration::from_secs_f64(config.session_timeout_seconds),
+        fetch_bytes: config.memory_limit / 8,
+    }
+}
+
+fn details(config: &Config, database: &Database, total: &Total) -> Map<String, serde_json::Value> {
+    let tables: Map<_, _> = Table::ALL
+        .iter()
+        .map(|table| (format!("{}{}", config.table, table.suffix()), json!(total.loaded.rows[*table as usize])))
+        .collect();
+    Map::from_iter([
+        ("topic".to_owned(), json!(config.topic)),
+        ("group_id".to_owned(), json!(config.group_id)),
+        ("database".to_owned(), json!(config.database)),
+        ("tables".to_owned(), json!(tables)),
+        ("orders".to_owned(), json!(total.loaded.orders)),
+        ("orders_older".to_owned(), json!(total.loaded.older)),
+        ("orders_unchanged".to_owned(), json!(total.loaded.unchanged)),
+        ("values_cut".to_owned(), json!(total.values_cut)),
+        ("dead_letters".to_owned(), json!(total.dead_letters)),
+        ("retries".to_owned(), json!(total.loaded.retries)),
+        ("server".to_owned(), json!(database.server())),
+    ])
+}
+
+/// Whether the database and its tables are there: name of what was looked at, and what was found.
+pub async fn reach(config: &Config) -> Vec<(&'static str, Result<String>)> {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let database = match Database::connect(&config.mysql, 1, &stop).await {
+        Ok(database) => database,
+        Err(error) => return vec![("database", Err(error))],
+    };
+    let names = Names::of(config);
+    let tables = check_tables(&database, &names).await;
+    let server = database.server();
+    database.close().await;
+    vec![("database", Ok(server)), ("tables", tables.map(|()| format!("all are in {}", config.database)))]
+}

@@ -1,0 +1,133 @@
+//! Orders out to the tables.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+
+use super::load::{Loaded, Loader};
+use super::transform::Batch;
+use crate::decode::walmart::{Parser, Rules, Table};
+use crate::error::{Error, Result};
+use crate::fault::fault;
+use crate::flow::{DeadLetters, Guard, Lane, Opening, Refused, Sink, Written};
+use crate::kafka::{Records, TopicDeadLetters};
+use crate::stats::Stats;
+
+pub(super) struct OrdersToTables {
+    pub(super) loader: Arc<Loader>,
+    pub(super) rules: Rules,
+    pub(super) lanes: BTreeMap<Lane, Batch>,
+    /// Partitions that are loaded at once.
+    pub(super) connections: usize,
+    pub(super) dead_letters: TopicDeadLetters,
+    pub(super) guard: Guard,
+    pub(super) stats: Arc<Stats>,
+    pub(super) total: Total,
+}
+
+/// What a run has done, for its report.
+#[derive(Debug, Default)]
+pub(super) struct Total {
+    pub(super) loaded: Loaded,
+    pub(super) dead_letters: u64,
+    pub(super) values_cut: u64,
+}
+
+impl OrdersToTables {
+    /// Sends what stands in the outbox to the dead-letter topic, and forgets it there.
+    async fn send_letters(&mut self, lane: Lane, letters: Vec<Refused>, next: i64) -> Result<()> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        self.total.dead_letters += letters.len() as u64;
+        self.dead_letters.send(letters).await?;
+        self.loader.forget_letters(lane, next).await?;
+        fault("after_outbox");
+        Ok(())
+    }
+}
+
+impl Sink for OrdersToTables {
+    type Batch = Records;
+    type Progress = i64;
+
+    /// Letters of a former owner that were committed and not sent go out first.
+    async fn open(&mut self, opening: Opening<i64>) -> Result<()> {
+        let letters = self.loader.waiting_letters(opening.lane).await?;
+        self.send_letters(opening.lane, letters, opening.start).await?;
+        self.lanes.insert(opening.lane, Batch::at(opening.start));
+        Ok(())
+    }
+
+    async fn write(&mut self, lane: Lane, records: Records) -> Result<Written<Records, i64>> {
+        let Some(batch) = self.lanes.get_mut(&lane) else { return Err(Error::internal("A lane was never opened")) };
+        let mut parser = Parser::new(&self.rules);
+        let (mut rows, mut bytes) = (0, 0);
+        for record in records.iter() {
+            rows += 1;
+            bytes += record.value.map_or(0, <[u8]>::len) as u64;
+            let (accepted, refused) = batch.take(&mut parser, record, &self.loader.topic, lane);
+            self.guard.accept(accepted);
+            for letter in &refused {
+                self.guard.refuse(letter);
+            }
+            batch.refuse(refused);
+        }
+        self.total.values_cut += parser.values_cut();
+        self.stats.rows_read.add(rows);
+        self.stats.bytes_read.add(bytes);
+        self.guard.check()?;
+        Ok(Written { reach: Some(batch.next), rows, bytes, rest: None })
+    }
+
+    async fn flush(&mut self, lanes: &[Lane]) -> Result<()> {
+        let mut work = Vec::new();
+        for lane in lanes {
+            let Some(batch) = self.lanes.get_mut(lane) else { continue };
+            let fresh = Batch::at(batch.next);
+            work.push((*lane, std::mem::replace(batch, fresh)));
+        }
+        let loader = &self.loader;
+        let loads = work.into_iter().map(|(lane, batch)| {
+            let loader = loader.clone();
+            // On threads of the runtime, so that one lane is encoded while the server works for another.
+            async move { tokio::spawn(load(loader, lane, batch)).await.map_err(|error| Error::internal(error.to_string()))? }
+        });
+        let done: Vec<Done> =
+            futures::stream::iter(loads).buffer_unordered(self.connections).try_collect().await?;
+        for done in done {
+            self.total.loaded.add(&done.loaded);
+            self.stats.rows_written.add(done.loaded.rows[Table::Order as usize]);
+            self.stats.bytes_written.add(done.bytes);
+            self.stats.rows_rejected.add(done.letters.len() as u64);
+            self.send_letters(done.lane, done.letters, done.next).await?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, lanes: &[Lane]) {
+        self.lanes.retain(|lane, _| !lanes.contains(lane));
+    }
+
+    fn held(&self, lane: Lane) -> usize {
+        self.lanes.get(&lane).map_or(0, |batch| batch.held)
+    }
+}
+
+struct Done {
+    lane: Lane,
+    next: i64,
+    loaded: Loaded,
+    letters: Vec<Refused>,
+    bytes: u64,
+}
+
+async fn load(loader: Arc<Loader>, lane: Lane, mut batch: Batch) -> Result<Done> {
+    let orders = batch.sorted();
+    let mut letters = std::mem::take(&mut batch.refused);
+    let mut loaded = loader.load(lane, batch.next, &orders, &mut letters).await?;
+    loaded.older += batch.older;
+    let bytes = orders.iter().map(|order| order.json.len() as u64).sum();
+    Ok(Done { lane, next: batch.next, loaded, letters, bytes })
+}

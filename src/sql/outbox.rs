@@ -1,0 +1,113 @@
+//! Dead letters that are committed with the positions, and sent to their topic afterwards.
+
+use super::client::{Database, Transaction};
+use super::statement::{Upsert, Value};
+use crate::error::Result;
+use crate::flow::{Lane, Origin, Refused};
+
+/// The dead letters of one pipeline in one topic.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    table: String,
+    pipeline: String,
+    topic: String,
+}
+
+const COLUMNS: [&str; 8] =
+    ["pipeline", "topic", "topic_partition", "topic_offset", "place", "message_key", "message_value", "reason"];
+
+impl Outbox {
+    /// `table` is quoted.
+    #[must_use]
+    pub fn new(table: String, pipeline: String, topic: String) -> Self {
+        Self { table, pipeline, topic }
+    }
+
+    /// The statement that makes the table.
+    #[must_use]
+    pub fn definition(table: &str) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {table} (\
+             pipeline VARCHAR(191) NOT NULL, topic VARCHAR(249) NOT NULL, topic_partition INT NOT NULL, \
+             topic_offset BIGINT NOT NULL, place INT NOT NULL, \
+             message_key LONGBLOB NULL, message_value LONGBLOB NULL, reason TEXT NOT NULL, \
+             PRIMARY KEY (pipeline, topic, topic_partition, topic_offset, place)\
+             ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+        )
+    }
+
+    /// Puts dead letters of a lane into the transaction.
+    ///
+    /// # Errors
+    /// When the server refuses them.
+    pub async fn put(&self, transaction: &mut Transaction, refused: &[Refused]) -> Result<()> {
+        let mut rows = Vec::with_capacity(refused.len());
+        let mut last = (Lane::MIN, i64::MIN, 0);
+        for letter in refused {
+            let Origin::Topic { partition, offset, .. } = &letter.origin else { continue };
+            let place = if (last.0, last.1) == (*partition, *offset) { last.2 + 1 } else { 0 };
+            last = (*partition, *offset, place);
+            rows.push((*partition, *offset, place, letter));
+        }
+        let upsert = Upsert::insert(&self.table, &COLUMNS, 25);
+        upsert
+            .run(transaction, &rows, |(partition, offset, place, letter), values| {
+                values.extend([
+                    Value::Text(&self.pipeline),
+                    Value::Text(&self.topic),
+                    Value::Int(i64::from(*partition)),
+                    Value::Int(*offset),
+                    Value::Int(*place),
+                    letter.key.as_deref().map_or(Value::Null, Value::Bytes),
+                    letter.value.as_deref().map_or(Value::Null, Value::Bytes),
+                    Value::Text(&letter.reason),
+                ]);
+            })
+            .await
+    }
+
+    /// What of a lane has not been sent yet.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn waiting(&self, database: &Database, lane: Lane) -> Result<Vec<Refused>> {
+        let sql = format!(
+            "SELECT topic_offset, message_key, message_value, reason FROM {} \
+             WHERE pipeline = ? AND topic = ? AND topic_partition = ? ORDER BY topic_offset, place",
+            self.table
+        );
+        let rows = database.query(&sql, &self.place(lane)).await?;
+        let letters = rows.iter().map(|row| {
+            Ok(Refused {
+                key: row.bytes(1)?,
+                value: row.bytes(2)?,
+                reason: row.text(3)?.unwrap_or_default(),
+                origin: Origin::Topic {
+                    topic: self.topic.clone(),
+                    partition: lane,
+                    offset: row.int(0)?.unwrap_or_default(),
+                },
+            })
+        });
+        letters.collect()
+    }
+
+    /// Forgets what has been sent: all of a lane before an offset.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn forget(&self, database: &Database, lane: Lane, before: i64) -> Result<()> {
+        let mut transaction = database.begin().await?;
+        let sql = format!(
+            "DELETE FROM {} WHERE pipeline = ? AND topic = ? AND topic_partition = ? AND topic_offset < ?",
+            self.table
+        );
+        let [pipeline, topic, partition] = self.place(lane);
+        transaction.execute(&sql, &[pipeline, topic, partition, Value::Int(before)]).await?;
+        transaction.commit().await
+    }
+
+    fn place(&self, lane: Lane) -> [Value<'_>; 3] {
+        [Value::Text(&self.pipeline), Value::Text(&self.topic), Value::Int(i64::from(lane))]
+    }
+}

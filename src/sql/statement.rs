@@ -1,0 +1,169 @@
+//! Statements of many rows.
+
+use chrono::DateTime;
+use sqlx::Arguments;
+use sqlx::mysql::MySqlArguments;
+
+use super::client::Transaction;
+use crate::error::{Error, Result};
+
+/// What the server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    MariaDb,
+    /// Before 8.0.19, where `VALUES(column)` is the only way.
+    OldMySql,
+    MySql,
+}
+
+impl Dialect {
+    /// By the answer to `SELECT VERSION()`.
+    #[must_use]
+    pub fn of(version: &str) -> Self {
+        if version.to_ascii_lowercase().contains("mariadb") {
+            return Self::MariaDb;
+        }
+        let numbers: Vec<u32> = version.split(['.', '-']).map_while(|part| part.parse().ok()).take(3).collect();
+        if numbers.as_slice() >= [8, 0, 19].as_slice() { Self::MySql } else { Self::OldMySql }
+    }
+}
+
+/// A value for a placeholder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    Null,
+    Int(i64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    /// Hundredths of a DECIMAL.
+    Hundredths(i64),
+    /// Seconds since 1970-01-01 00:00:00, for a DATETIME or TIMESTAMP.
+    Time(i64),
+}
+
+pub(super) fn bind<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<MySqlArguments> {
+    let mut arguments = MySqlArguments::default();
+    for value in values {
+        match value {
+            Value::Null => arguments.add(None::<i64>),
+            Value::Int(number) => arguments.add(number),
+            Value::Text(text) => arguments.add(text),
+            Value::Bytes(bytes) => arguments.add(bytes),
+            Value::Hundredths(amount) => arguments.add(decimal(amount)),
+            Value::Time(seconds) => arguments.add(DateTime::from_timestamp(seconds, 0).unwrap_or_default().naive_utc()),
+        }
+        .map_err(|error| Error::internal(format!("A value cannot be sent to the database: {error}")))?;
+    }
+    Ok(arguments)
+}
+
+fn decimal(hundredths: i64) -> String {
+    let sign = if hundredths < 0 { "-" } else { "" };
+    let whole = hundredths.unsigned_abs();
+    format!("{sign}{}.{:02}", whole / 100, whole % 100)
+}
+
+/// A name as an identifier.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// Rows that are inserted, or replace those of the same key.
+#[derive(Debug, Clone)]
+pub struct Upsert {
+    head: String,
+    row: String,
+    tail: String,
+    /// Rows of a statement.
+    most_rows: usize,
+}
+
+impl Upsert {
+    /// `columns` are bound in their order; `fixed` are columns with an expression of SQL. `key` are those of the primary key.
+    #[must_use]
+    pub fn new(
+        dialect: Dialect,
+        table: &str,
+        columns: &[&str],
+        fixed: &[(&str, &str)],
+        key: &[&str],
+        most_rows: usize,
+    ) -> Self {
+        let all: Vec<&str> = columns.iter().copied().chain(fixed.iter().map(|(name, _)| *name)).collect();
+        let names: Vec<String> = all.iter().map(|name| quoted(name)).collect();
+        let marks = columns.iter().map(|_| "?").chain(fixed.iter().map(|(_, sql)| *sql));
+        let row = format!("({})", marks.collect::<Vec<_>>().join(","));
+        let changes = all.iter().filter(|name| !key.contains(name)).map(|name| match dialect {
+            Dialect::MySql => format!("{0}=incoming.{0}", quoted(name)),
+            Dialect::MariaDb | Dialect::OldMySql => format!("{0}=VALUES({0})", quoted(name)),
+        });
+        let changes = changes.collect::<Vec<_>>().join(",");
+        let alias = if dialect == Dialect::MySql { " AS incoming" } else { "" };
+        Self {
+            head: format!("INSERT INTO {table} ({}) VALUES ", names.join(",")),
+            row,
+            tail: format!("{alias} ON DUPLICATE KEY UPDATE {changes}"),
+            most_rows,
+        }
+    }
+
+    /// A plain INSERT, which fails on a key that is there.
+    #[must_use]
+    pub fn insert(table: &str, columns: &[&str], most_rows: usize) -> Self {
+        let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+        let marks: Vec<&str> = columns.iter().map(|_| "?").collect();
+        Self {
+            head: format!("INSERT INTO {table} ({}) VALUES ", names.join(",")),
+            row: format!("({})", marks.join(",")),
+            tail: String::new(),
+            most_rows,
+        }
+    }
+
+    /// Sends rows; `values` gives those of one row, one for each column.
+    ///
+    /// # Errors
+    /// When the server refuses a row.
+    pub async fn run<'a, R: Sync>(
+        &self,
+        transaction: &mut Transaction,
+        rows: &'a [R],
+        values: impl Fn(&'a R, &mut Vec<Value<'a>>),
+    ) -> Result<()> {
+        let mut bound = Vec::new();
+        for chunk in in_chunks(rows, self.most_rows) {
+            let mut sql = String::with_capacity(self.head.len() + self.tail.len() + chunk.len() * (self.row.len() + 1));
+            sql.push_str(&self.head);
+            bound.clear();
+            for (number, row) in chunk.iter().enumerate() {
+                if number > 0 {
+                    sql.push(',');
+                }
+                sql.push_str(&self.row);
+                values(row, &mut bound);
+            }
+            sql.push_str(&self.tail);
+            transaction.execute(&sql, &bound).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Calls of so many items each that few sizes occur.
+pub fn in_chunks<T>(items: &[T], most: usize) -> impl Iterator<Item = &[T]> {
+    let sizes = sizes(most);
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        let size = *sizes.iter().find(|size| **size <= rest.len())?;
+        let (chunk, tail) = rest.split_at(size);
+        rest = tail;
+        Some(chunk)
+    })
+}
+
+fn sizes(most: usize) -> Vec<usize> {
+    let mut sizes = vec![most.max(1)];
+    sizes.extend([100, 25, 5, 1].into_iter().filter(|size| *size < most));
+    sizes
+}
