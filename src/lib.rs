@@ -7,6 +7,7 @@
 //! | [`kafka`] | the only room that names rdkafka |
 //! | [`process`] | child processes that run the user's parser |
 //! | [`store`] | the only room that names `object_store` |
+//! | [`walmart`] | the only room that names `reqwest`: Walmart's orders |
 //! | [`pipelines`] | one room per pipeline: what `run` means |
 //! | `python` | the only room that names pyo3 |
 
@@ -23,3 +24,4 @@ mod python;
 mod retry;
 pub mod stats;
 pub mod store;
+pub mod walmart;

@@ -24,8 +24,8 @@ impl std::fmt::Debug for TransactionalProducer {
     }
 }
 
-/// Topic, key and value.
-pub type KeyedRecord<'a> = (&'a str, Vec<u8>, Vec<u8>);
+/// Topic, key and value; without a value the key is taken off a compacted topic.
+pub type KeyedRecord<'a> = (&'a str, Vec<u8>, Option<Vec<u8>>);
 
 impl TransactionalProducer {
     /// Fences former producers of the same name; what they left open comes to nothing.
@@ -51,7 +51,7 @@ impl TransactionalProducer {
     pub async fn send(&mut self, records: &[KeyedRecord<'_>]) -> Result<()> {
         let Some(transactions) = &mut self.transactions else { return Err(Error::internal("No producer")) };
         for (topic, key, value) in records {
-            let outgoing = Outgoing { key: Some(key), value: Some(value), ..Outgoing::default() };
+            let outgoing = Outgoing { key: Some(key), value: value.as_deref(), ..Outgoing::default() };
             transactions.producer.send(topic, outgoing)?;
             transactions.producer.poll()?;
         }
