@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker};
+use super::{bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker, walmart_to_kafka};
 use crate::config::{self, Kafka};
 use crate::error::{Error, Result};
 use crate::kafka::Client;
@@ -34,6 +34,7 @@ pub async fn run(pipeline: &str, config: &str) -> Result<Vec<Checked>> {
         "csv_to_kafka" => csv(config::from_json(config)?).await,
         "kafka_to_parquet" => parquet(config::from_json(config)?).await,
         "obs_worker" => worker(config::from_json(config)?).await,
+        "walmart_to_kafka" => walmart(config::from_json(config)?).await,
         other => Err(Error::settings(format!("There is no pipeline {other:?} to check"))),
     }
 }
@@ -78,6 +79,12 @@ async fn bucket(config: bucket_to_kafka::Config) -> Result<Vec<Checked>> {
 async fn worker(config: obs_worker::Config) -> Result<Vec<Checked>> {
     let mut checked = kafka(&config.kafka, &config.topic, true);
     checked.extend(obs_worker::reach(&config).await.into_iter().map(|(name, found)| Checked::new(name, found)));
+    Ok(checked)
+}
+
+async fn walmart(config: walmart_to_kafka::Config) -> Result<Vec<Checked>> {
+    let mut checked = kafka(&config.kafka, &config.topic, false);
+    checked.push(Checked::new("api", walmart_to_kafka::reach(&config).await));
     Ok(checked)
 }
 

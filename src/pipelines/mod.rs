@@ -8,3 +8,4 @@ pub mod kafka_to_parquet;
 pub mod obs_worker;
 pub mod read_batches;
 pub mod verify;
+pub mod walmart_to_kafka;

@@ -9,6 +9,7 @@ mod ceiling;
 mod embedded;
 mod exceptions;
 mod logs;
+mod orders;
 
 use pyo3::prelude::*;
 
@@ -27,9 +28,11 @@ mod _core {
     #[pymodule_export]
     use super::embedded::EmbeddedKafka;
     #[pymodule_export]
+    use super::orders::OrderReader;
+    #[pymodule_export]
     use super::{
         bucket_to_kafka, check, csv_to_kafka, kafka_to_parquet, list_tasks, obs_worker, queue_length, send_tasks,
-        verify,
+        verify, walmart_to_kafka,
     };
 
     #[pymodule_export]
@@ -111,6 +114,16 @@ fn send_tasks(
 fn obs_worker(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
     let config = from_json(config);
     call(py, stop, beat, async move |stop, stats| to_json(&pipelines::obs_worker::run(config?, stop, stats).await?))
+}
+
+/// Sends Walmart's orders to a topic; returns the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (config, stop, beat=None))]
+fn walmart_to_kafka(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+    let config = from_json(config);
+    call(py, stop, beat, async move |stop, stats| {
+        to_json(&pipelines::walmart_to_kafka::run(config?, stop, stats).await?)
+    })
 }
 
 /// How many tasks wait for the group of a worker, as JSON.

@@ -55,7 +55,9 @@ impl Window {
         is_after || is_before
     }
 
-    pub(super) fn holds(&self, date: i64) -> bool {
+    /// Whether it is an instant of the window, in milliseconds since 1970.
+    #[must_use]
+    pub fn holds(&self, date: i64) -> bool {
         (self.start.timestamp_millis()..self.end.timestamp_millis()).contains(&date)
     }
 }
