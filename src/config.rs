@@ -141,6 +141,36 @@ impl Default for Mysql {
     }
 }
 
+/// How to reach Walmart's Marketplace API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Walmart {
+    /// What the seller's account is called here.
+    pub account_tag: String,
+    /// Base64 of `client_id:client_secret`.
+    pub walmart_token: Option<SecretString>,
+    pub client_id: Option<String>,
+    pub client_secret: Option<SecretString>,
+    pub base_url: String,
+    pub request_timeout_seconds: f64,
+    /// Beside what the API itself says.
+    pub max_requests_per_second: Option<f64>,
+}
+
+impl Default for Walmart {
+    fn default() -> Self {
+        Self {
+            account_tag: "eForCity".to_owned(),
+            walmart_token: None,
+            client_id: None,
+            client_secret: None,
+            base_url: "https://marketplace.walmartapis.com/v3".to_owned(),
+            request_timeout_seconds: 60.0,
+            max_requests_per_second: None,
+        }
+    }
+}
+
 /// Where a group without a position begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

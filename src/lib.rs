@@ -8,6 +8,7 @@
 //! | [`process`] | child processes that run the user's parser |
 //! | [`sql`] | the only room that names sqlx |
 //! | [`store`] | the only room that names `object_store` |
+//! | [`walmart`] | the only room that names `reqwest`: Walmart's orders |
 //! | [`pipelines`] | one room per pipeline: what `run` means |
 //! | `python` | the only room that names pyo3 |
 
@@ -25,3 +26,4 @@ mod retry;
 pub mod sql;
 pub mod stats;
 pub mod store;
+pub mod walmart;

@@ -156,7 +156,8 @@ impl TopicSource {
         let mut known = BTreeMap::new();
         for committed in self.member.committed()? {
             // Where the sink keeps the positions, what stands beside an offset may be another program's.
-            let (end, note) = if claimed.is_some() { (None, String::new()) } else { note::decode(&committed.metadata)? };
+            let (end, note) =
+                if claimed.is_some() { (None, String::new()) } else { note::decode(&committed.metadata)? };
             known.insert(committed.partition, (committed.offset, end, note));
         }
         for (lane, next) in claimed.into_iter().flatten() {

@@ -19,13 +19,15 @@ pub struct TopicSpec<'a> {
     pub replication_factor: Option<i32>,
     /// Keeps the last record of each key for ever.
     pub is_compacted: bool,
+    /// Properties of the topic and their values.
+    pub properties: &'a [(&'a str, &'a str)],
 }
 
 impl<'a> TopicSpec<'a> {
     /// All else as the broker has it by default.
     #[must_use]
     pub fn named(name: &'a str) -> Self {
-        Self { name, partitions: None, replication_factor: None, is_compacted: false }
+        Self { name, partitions: None, replication_factor: None, is_compacted: false, properties: &[] }
     }
 }
 
@@ -112,6 +114,9 @@ async fn create(settings: &config::Kafka, topic: TopicSpec<'_>) -> Result<()> {
     );
     if topic.is_compacted {
         new = new.set("cleanup.policy", "compact");
+    }
+    for (name, value) in topic.properties {
+        new = new.set(name, value);
     }
     match admin.create_topics(&[new], &options()).await.map_err(of)?.into_iter().next() {
         Some(Err((_, code))) if code != Code::TopicAlreadyExists => Err(of(KafkaError::AdminOp(code))),

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::fault::fault;
 
 /// A producer that sends records in transactions.
-pub struct TransactionalProducer {
+pub(super) struct TransactionalProducer {
     settings: config::Kafka,
     role: ProducerSettings,
     stop: CancellationToken,
@@ -24,15 +24,19 @@ impl std::fmt::Debug for TransactionalProducer {
     }
 }
 
-/// Topic, key and value.
-pub type KeyedRecord<'a> = (&'a str, Vec<u8>, Vec<u8>);
+/// Topic, key and value; without a value the key is taken off a compacted topic.
+pub type KeyedRecord<'a> = (&'a str, Vec<u8>, Option<Vec<u8>>);
 
 impl TransactionalProducer {
     /// Fences former producers of the same name; what they left open comes to nothing.
     ///
     /// # Errors
     /// When the broker has no transactions, or refuses them.
-    pub async fn begin(settings: &config::Kafka, role: ProducerSettings, stop: CancellationToken) -> Result<Self> {
+    pub(super) async fn begin(
+        settings: &config::Kafka,
+        role: ProducerSettings,
+        stop: CancellationToken,
+    ) -> Result<Self> {
         let mut this = Self { settings: settings.clone(), role, stop, transactions: None };
         this.renew().await?;
         Ok(this)
@@ -48,10 +52,10 @@ impl TransactionalProducer {
     ///
     /// # Errors
     /// `Aborted` when they may have to be sent again: ask `recover`. `Conflict` when another run has taken over.
-    pub async fn send(&mut self, records: &[KeyedRecord<'_>]) -> Result<()> {
+    pub(super) async fn send(&mut self, records: &[KeyedRecord<'_>]) -> Result<()> {
         let Some(transactions) = &mut self.transactions else { return Err(Error::internal("No producer")) };
         for (topic, key, value) in records {
-            let outgoing = Outgoing { key: Some(key), value: Some(value), ..Outgoing::default() };
+            let outgoing = Outgoing { key: Some(key), value: value.as_deref(), ..Outgoing::default() };
             transactions.producer.send(topic, outgoing)?;
             transactions.producer.poll()?;
         }
@@ -65,7 +69,7 @@ impl TransactionalProducer {
     ///
     /// # Errors
     /// When the broker does not come back, or another run has taken over.
-    pub async fn recover(&mut self) -> Result<bool> {
+    pub(super) async fn recover(&mut self) -> Result<bool> {
         if let Some(transactions) = &mut self.transactions
             && transactions.abort().await
         {

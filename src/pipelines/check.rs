@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker, walmart_to_mysql};
+use super::{bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker, walmart_to_kafka, walmart_to_mysql};
 use crate::config::{self, Kafka};
 use crate::error::{Error, Result};
 use crate::kafka::Client;
@@ -35,6 +35,7 @@ pub async fn run(pipeline: &str, config: &str) -> Result<Vec<Checked>> {
         "kafka_to_parquet" => parquet(config::from_json(config)?).await,
         "obs_worker" => worker(config::from_json(config)?).await,
         "walmart_to_mysql" => mysql(config::from_json(config)?).await,
+        "walmart_to_kafka" => walmart(config::from_json(config)?).await,
         other => Err(Error::settings(format!("There is no pipeline {other:?} to check"))),
     }
 }
@@ -85,6 +86,12 @@ async fn worker(config: obs_worker::Config) -> Result<Vec<Checked>> {
 async fn mysql(config: walmart_to_mysql::Config) -> Result<Vec<Checked>> {
     let mut checked = kafka(&config.kafka, &config.topic, true);
     checked.extend(walmart_to_mysql::reach(&config).await.into_iter().map(|(name, found)| Checked::new(name, found)));
+    Ok(checked)
+}
+
+async fn walmart(config: walmart_to_kafka::Config) -> Result<Vec<Checked>> {
+    let mut checked = kafka(&config.kafka, &config.topic, false);
+    checked.push(Checked::new("api", walmart_to_kafka::reach(&config).await));
     Ok(checked)
 }
 

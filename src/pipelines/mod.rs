@@ -8,4 +8,5 @@ pub mod kafka_to_parquet;
 pub mod obs_worker;
 pub mod read_batches;
 pub mod verify;
+pub mod walmart_to_kafka;
 pub mod walmart_to_mysql;

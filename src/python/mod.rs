@@ -9,6 +9,7 @@ mod ceiling;
 mod embedded;
 mod exceptions;
 mod logs;
+mod orders;
 mod parse;
 mod rows;
 
@@ -29,11 +30,13 @@ mod _core {
     #[pymodule_export]
     use super::embedded::EmbeddedKafka;
     #[pymodule_export]
+    use super::orders::OrderReader;
+    #[pymodule_export]
     use super::parse::parse_walmart_orders;
     #[pymodule_export]
     use super::{
         bucket_to_kafka, check, csv_to_kafka, init_walmart_to_mysql, kafka_to_parquet, list_tasks, obs_worker,
-        queue_length, send_tasks, verify, walmart_to_mysql,
+        queue_length, send_tasks, verify, walmart_to_kafka, walmart_to_mysql,
     };
 
     #[pymodule_export]
@@ -115,6 +118,16 @@ fn send_tasks(
 fn obs_worker(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
     let config = from_json(config);
     call(py, stop, beat, async move |stop, stats| to_json(&pipelines::obs_worker::run(config?, stop, stats).await?))
+}
+
+/// Sends Walmart's orders to a topic; returns the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (config, stop, beat=None))]
+fn walmart_to_kafka(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+    let config = from_json(config);
+    call(py, stop, beat, async move |stop, stats| {
+        to_json(&pipelines::walmart_to_kafka::run(config?, stop, stats).await?)
+    })
 }
 
 /// How many tasks wait for the group of a worker, as JSON.

@@ -25,7 +25,11 @@ impl<'py> FromPyObject<'_, 'py> for Document {
 
     // Derived, it would make an exception of each document that is not of the first kind.
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if object.is_instance_of::<PyString>() { object.extract().map(Self::Text) } else { Ok(Self::Bytes(object.extract()?)) }
+        if object.is_instance_of::<PyString>() {
+            object.extract().map(Self::Text)
+        } else {
+            Ok(Self::Bytes(object.extract()?))
+        }
     }
 }
 
@@ -86,7 +90,8 @@ pub(super) fn parse_walmart_orders(
             refusals.extend(refused);
         }
         let schema = BatchBuilder::new(table, raw).finish().map_err(of_arrow)?.schema();
-        let batch = if batches.len() == 1 { batches.remove(0) } else { concat_batches(&schema, &batches).map_err(of_arrow)? };
+        let batch =
+            if batches.len() == 1 { batches.remove(0) } else { concat_batches(&schema, &batches).map_err(of_arrow)? };
         Ok::<_, Error>((RecordBatch(batch), refusals))
     })?)
 }
@@ -125,8 +130,9 @@ fn of_name(name: &str) -> Result<Table> {
         "status" => Table::Status,
         "refund" => Table::Refund,
         other => {
-            return Err(Error::settings(format!("There is no table {other:?}"))
-                .hint("Use order, charge, status or refund."));
+            return Err(
+                Error::settings(format!("There is no table {other:?}")).hint("Use order, charge, status or refund.")
+            );
         }
     })
 }

@@ -64,7 +64,8 @@ fn reader<'a, 'py: 'a>(py: Python<'py>, column: &'a ArrayRef) -> PyResult<Reader
             Box::new(move |at| moment(py, array.value_as_datetime(at)))
         }
         other => {
-            let message = format!("A column of {other} cannot be given without an Arrow library: use pyarrow or polars");
+            let message =
+                format!("A column of {other} cannot be given without an Arrow library: use pyarrow or polars");
             return Err(PyTypeError::new_err(message));
         }
     })

@@ -209,8 +209,7 @@ fn options(settings: &Mysql) -> Result<MySqlConnectOptions> {
     let options = options.ssl_mode(mode).charset(&settings.mysql_charset).timezone(Some("+00:00".to_owned()));
     Ok(match &settings.mysql_ca_location {
         Some(path) => {
-            let pem =
-                std::fs::read(path).map_err(|error| Error::io(format!("Cannot read the CA {path}"), error))?;
+            let pem = std::fs::read(path).map_err(|error| Error::io(format!("Cannot read the CA {path}"), error))?;
             options.ssl_ca_from_pem(pem)
         }
         None => options,
@@ -244,11 +243,27 @@ fn of_number(number: u16) -> (Kind, Option<&'static str>) {
         // Deadlock, lock timeout, and a row that another transaction has made meanwhile.
         1205 | 1213 | 1020 | 1062 => (Kind::Aborted, None),
         // Too many connections, shutdown, killed, read-only after a failover, rolled back for a statement's time.
-        1040 | 1042 | 1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1180 | 1203 | 1290 | 1317 | 1836 | 1927 | 1969 | 3024
+        1040
+        | 1042
+        | 1053
+        | 1077
+        | 1079
+        | 1152
+        | 1158..=1161
+        | 1180
+        | 1203
+        | 1290
+        | 1317
+        | 1836
+        | 1927
+        | 1969
+        | 3024
         | 4031 => (Kind::Unavailable, None),
         1044 | 1045 | 1142 | 1143 | 1227 | 1698 | 3159 => (Kind::Access, None),
         1049 | 1146 => (Kind::NotFound, Some("Run `pipeline-core init-db walmart-to-mysql` first.")),
-        1054 | 1136 | 1364 => (Kind::Settings, Some("The table has another shape: run `pipeline-core init-db walmart-to-mysql`.")),
+        1054 | 1136 | 1364 => {
+            (Kind::Settings, Some("The table has another shape: run `pipeline-core init-db walmart-to-mysql`."))
+        }
         1021 | 1026 | 1114 | 1041 | 1037 => (Kind::Capacity, None),
         // Data that a column does not take.
         1048 | 1264 | 1265 | 1292 | 1366 | 1406 | 1411 | 1438 | 3140 | 3141 | 4025 => (Kind::Rejected, None),

@@ -122,10 +122,9 @@ impl Positions for PositionTable {
     async fn claim(&self, lanes: &[Lane]) -> Result<BTreeMap<Lane, i64>> {
         let mut known = BTreeMap::new();
         for lane in lanes {
-            let owned = patiently("Claiming a partition", &self.stop, || async {
-                self.claim_one(*lane).await.map_err(again)
-            })
-            .await?;
+            let owned =
+                patiently("Claiming a partition", &self.stop, || async { self.claim_one(*lane).await.map_err(again) })
+                    .await?;
             self.own(*lane, owned);
             if let Some(next) = owned.next {
                 known.insert(*lane, next);

@@ -8,7 +8,7 @@ import pytest
 from tests.architecture.tree import ENGINE, ROOT, files, named, room, rust
 
 BASE = {"config", "error", "fault", "retry", "stats"}
-SYSTEMS = {"kafka", "store", "process", "sql", "mongo"}
+SYSTEMS = {"kafka", "store", "process", "sql", "mongo", "walmart"}
 
 # Who may use whom. Rooms on one line of the house never use each other.
 MAY_USE = {
@@ -38,6 +38,7 @@ HOMES = {
     "pyo3": "python",
     "quick_xml": "store",
     "rdkafka": "kafka",
+    "reqwest": "walmart",
     "rustix": "process",
     "sqlx": "sql",
 }

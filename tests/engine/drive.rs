@@ -71,7 +71,8 @@ proptest! {
 #[test]
 fn committing_before_the_flush_is_noticed() {
     let log = Log::from([(0, (0..20).collect())]);
-    let policy = Policy { rows: Some(4), bytes: None, age: Duration::from_secs(60), idle: None, memory: 1000, together: false };
+    let policy =
+        Policy { rows: Some(4), bytes: None, age: Duration::from_secs(60), idle: None, memory: 1000, together: false };
     let lossy = (0..12).any(|effects| {
         let script = vec![(effects, Crash::Before, false)];
         survive(&log, &script, std::slice::from_ref(&policy), true) != log

@@ -317,7 +317,8 @@ impl<'a> Parser<'a> {
                     let zone = self.rules.zone;
                     let row = self.tables.last(Table::Status as usize);
                     let carrier = CELLS.carrier;
-                    if matches!(&row[carrier], Cell::Null) || matches!(&row[carrier], Cell::Text(name) if name.is_empty())
+                    if matches!(&row[carrier], Cell::Null)
+                        || matches!(&row[carrier], Cell::Text(name) if name.is_empty())
                     {
                         row[carrier] = std::mem::take(&mut row[HIDDEN]);
                     }
@@ -470,9 +471,9 @@ fn instant(text: &str) -> Option<i64> {
         return None;
     }
     let number = |at: usize, digits: usize| {
-        bytes[at..at + digits].iter().try_fold(0, |number: u32, byte| {
-            byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0'))
-        })
+        bytes[at..at + digits]
+            .iter()
+            .try_fold(0, |number: u32, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
     };
     let day = NaiveDate::from_ymd_opt(i32::try_from(number(0, 4)?).ok()?, number(5, 2)?, number(8, 2)?)?;
     Some(day.and_hms_opt(number(11, 2)?, number(14, 2)?, number(17, 2)?)?.and_utc().timestamp())
@@ -484,10 +485,8 @@ fn raw<'a>(fields: &[(String, &'a str)], before: Cell<'a>) -> Cell<'a> {
         if fields.is_empty() {
             return Cell::Null;
         }
-        let pairs: Vec<String> = fields
-            .iter()
-            .map(|(path, text)| format!("{}:{text}", serde_json::Value::from(path.as_str())))
-            .collect();
+        let pairs: Vec<String> =
+            fields.iter().map(|(path, text)| format!("{}:{text}", serde_json::Value::from(path.as_str()))).collect();
         return Cell::Text(Cow::Owned(format!("{{{}}}", pairs.join(","))));
     };
     match raw(fields, Cell::Null) {

@@ -229,11 +229,8 @@ impl Loader {
             );
             let ids: Vec<Value<'_>> = chunk.iter().map(|order| Value::Int(order.id)).collect();
             for row in transaction.query(&sql, &ids).await? {
-                let version = Version {
-                    status_date: row.int(1)?,
-                    request_time: row.time(2)?,
-                    offset: row.int(3)?.unwrap_or(-1),
-                };
+                let version =
+                    Version { status_date: row.int(1)?, request_time: row.time(2)?, offset: row.int(3)?.unwrap_or(-1) };
                 let fingerprint = row.bytes(4)?.and_then(|bytes| bytes.try_into().ok()).unwrap_or_default();
                 known.insert(row.int(0)?.unwrap_or_default(), Known { version, fingerprint });
             }

@@ -166,10 +166,8 @@ impl Making<'_> {
             return Err(Error::new(Kind::Conflict, format!("{table} is there and is no table of orders"))
                 .hint("Name another table or database, or rename the one that is there."));
         }
-        let mut changes: Vec<String> = missing
-            .iter()
-            .map(|column| format!("ADD COLUMN {} {}", quoted(column.name), sql_type(column)))
-            .collect();
+        let mut changes: Vec<String> =
+            missing.iter().map(|column| format!("ADD COLUMN {} {}", quoted(column.name), sql_type(column))).collect();
         if is_key(Table::Order.key()) {
             return self.alter(&changes).await;
         }

@@ -89,13 +89,15 @@ impl Sink for OrdersToTables {
             work.push((*lane, std::mem::replace(batch, fresh)));
         }
         let loader = &self.loader;
-        let loads = work.into_iter().map(|(lane, batch)| {
-            let loader = loader.clone();
-            // On threads of the runtime, so that one lane is encoded while the server works for another.
-            async move { tokio::spawn(load(loader, lane, batch)).await.map_err(|error| Error::internal(error.to_string()))? }
-        });
-        let done: Vec<Done> =
-            futures::stream::iter(loads).buffer_unordered(self.connections).try_collect().await?;
+        let loads =
+            work.into_iter().map(|(lane, batch)| {
+                let loader = loader.clone();
+                // On threads of the runtime, so that one lane is encoded while the server works for another.
+                async move {
+                    tokio::spawn(load(loader, lane, batch)).await.map_err(|error| Error::internal(error.to_string()))?
+                }
+            });
+        let done: Vec<Done> = futures::stream::iter(loads).buffer_unordered(self.connections).try_collect().await?;
         for done in done {
             self.total.loaded.add(&done.loaded);
             self.stats.rows_written.add(done.loaded.rows[Table::Order as usize]);

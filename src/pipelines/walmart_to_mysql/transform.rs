@@ -83,11 +83,7 @@ impl Batch {
 
     fn add(&mut self, head: &Head<'_>, record: Record<'_>) {
         self.read += 1;
-        let version = Version {
-            status_date: head.status_date,
-            request_time: head.request_time,
-            offset: record.offset,
-        };
+        let version = Version { status_date: head.status_date, request_time: head.request_time, offset: record.offset };
         if let Some(known) = self.orders.get(&head.id) {
             self.older += 1;
             if known.version > version {
