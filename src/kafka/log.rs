@@ -63,12 +63,24 @@ impl TransactionLog {
     ///
     /// # Errors
     /// `Conflict` when another run has taken over; `Unavailable` when the broker does not come back.
-    pub async fn send(&mut self, mut records: Vec<KeyedRecord<'_>>) -> Result<()> {
+    pub async fn send(&mut self, records: Vec<KeyedRecord<'_>>) -> Result<()> {
+        self.commit(records, false).await
+    }
+
+    /// Puts down something that belongs to no records.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub async fn note(&mut self, records: Vec<KeyedRecord<'_>>) -> Result<()> {
+        self.commit(records, true).await
+    }
+
+    async fn commit(&mut self, mut records: Vec<KeyedRecord<'_>>, is_note: bool) -> Result<()> {
         self.transactions += 1;
         let mark = format!("{}.{}.{}", std::process::id(), chrono::Utc::now().timestamp_micros(), self.transactions);
         let Self { producer, kafka, marker, topic, stop, .. } = self;
         records.push((topic.as_str(), marker.clone().into_bytes(), Some(mark.clone().into_bytes())));
-        deliver(producer, &records, stop, || {
+        deliver(producer, &records, is_note, stop, || {
             let mut last = None;
             read(kafka, topic, |key, found| {
                 if key == marker.as_str() {
@@ -85,12 +97,13 @@ impl TransactionLog {
 async fn deliver(
     producer: &mut TransactionalProducer,
     records: &[KeyedRecord<'_>],
+    is_note: bool,
     stop: &CancellationToken,
     is_there: impl Fn() -> Result<bool>,
 ) -> Result<()> {
     let since = Instant::now();
     loop {
-        let error = match producer.send(records).await {
+        let error = match producer.send(records, is_note).await {
             Err(error) if error.kind() == Kind::Aborted => error,
             other => return other,
         };

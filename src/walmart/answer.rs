@@ -66,12 +66,6 @@ struct Meta {
     next_cursor: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Elements<'a> {
-    #[serde(borrow)]
-    order: Option<&'a RawValue>,
-}
-
 /// Reads a page. The orders share the body's memory.
 pub(super) fn read_page(body: &Bytes, asked_at: DateTime<Utc>) -> Result<Page, Flaw> {
     let document: Document<'_> = parse(body)?;
@@ -84,9 +78,8 @@ pub(super) fn read_page(body: &Bytes, asked_at: DateTime<Utc>) -> Result<Page, F
         page.cursor = meta.next_cursor.filter(|cursor| !cursor.trim().is_empty());
     }
     let found = match list.elements {
-        Some(elements) if elements.get().starts_with('[') => Some(elements),
-        Some(elements) => parse_raw::<Option<Elements<'_>>>(elements)?.and_then(|elements| elements.order),
-        None => None,
+        Some(elements) if elements.get().starts_with('{') => within(elements)?,
+        other => other,
     };
     for raw in found.map(one_or_many).transpose()?.unwrap_or_default() {
         match read_order(body, raw, asked_at) {
@@ -95,6 +88,16 @@ pub(super) fn read_page(body: &Bytes, asked_at: DateTime<Utc>) -> Result<Page, F
         }
     }
     Ok(page)
+}
+
+/// The orders of `elements`, which may themselves be the only one.
+fn within(elements: &RawValue) -> Result<Option<&RawValue>, Flaw> {
+    let fields: HashMap<String, &RawValue> = parse_raw(elements)?;
+    Ok(match fields.get("order") {
+        Some(orders) => Some(orders),
+        None if fields.is_empty() => None,
+        None => Some(elements),
+    })
 }
 
 /// Reads the answer to a question for one order.
@@ -194,6 +197,7 @@ mod tests {
         for (elements, ids) in [
             (r#"[{"purchaseOrderId":"1"},{"purchaseOrderId":2}]"#, vec!["1", "2"]),
             (r#"{"order":{"purchaseOrderId":"1"}}"#, vec!["1"]),
+            (r#"{"purchaseOrderId":"1","orderDate":5}"#, vec!["1"]),
             (r#"{"order":null}"#, vec![]),
             ("null", vec![]),
             ("{}", vec![]),

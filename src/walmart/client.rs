@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::retry::patiently;
 
 /// Tokens that one request may be refused with: others may use up a new one before.
-const MOST_TOKENS: u32 = 4;
+const MOST_TOKENS: u32 = 8;
 
 /// Answers of one request that may say 200 and then hold errors.
 const MOST_FLAWED: u32 = 8;
@@ -236,6 +236,12 @@ fn broken(error: &reqwest::Error) -> Error {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    let what = if error.is_timeout() { "Walmart did not answer in time" } else { "Walmart cannot be reached" };
+    let what = if error.is_timeout() {
+        "Walmart did not answer in time"
+    } else if error.is_connect() {
+        "Walmart cannot be reached"
+    } else {
+        "Walmart's answer broke off"
+    };
     unavailable(format!("{what}: {cause}"))
 }

@@ -133,11 +133,12 @@ impl Run {
     /// All of the span, or what an interrupted run has left of it.
     async fn fetch_once(&mut self, span: &Span) -> Result<Ended> {
         let start = self.resumed_from.unwrap_or(span.start);
-        if start >= span.end {
-            self.progress.commit(span.end.min(start), Vec::new(), true).await?;
-            return Ok(Ended::Done("nothing was left to fetch"));
+        let early = if start < span.end { self.fetch(start, span.end).await? } else { None };
+        if let Some(ended) = early {
+            return Ok(ended);
         }
-        Ok(self.fetch(start, span.end).await?.unwrap_or(Ended::Done("end of the range")))
+        self.progress.finish().await?;
+        Ok(Ended::Done("end of the range"))
     }
 
     /// Asks again and again for all behind what is complete, and for a while before that.
@@ -190,15 +191,14 @@ impl Run {
             }
             let Some(fetched) = next.map_err(|error| self.place(&error))? else { return Ok(None) };
             fault("after_window");
-            let is_last = !self.config.follow && fetched.window.end == end;
-            self.send(fetched, is_last).await?;
+            self.send(fetched).await?;
             if self.settings.rows.is_some_and(|rows| self.stats.rows_written.get() >= rows) {
                 return Ok(Some(Ended::Done("the number of rows was reached")));
             }
         }
     }
 
-    async fn send(&mut self, fetched: Fetched, is_last: bool) -> Result<()> {
+    async fn send(&mut self, fetched: Fetched) -> Result<()> {
         let Fetched { window, orders, by_type, duplicates } = fetched;
         self.windows += 1;
         self.duplicates += duplicates;
@@ -226,7 +226,7 @@ impl Run {
         let sent = messages.len() as u64;
         let complete_up_to = self.complete_up_to().max(window.end);
         self.progress.memory.forget_before((complete_up_to - self.settings.overlap).timestamp_millis());
-        self.progress.commit(complete_up_to, messages, is_last).await?;
+        self.progress.commit(complete_up_to, messages).await?;
         self.stats.rows_written.add(sent);
         self.stats.bytes_written.add(bytes);
         tracing::info!(%window, orders = sent, topic = self.config.topic, "sent a window");

@@ -111,20 +111,26 @@ impl Progress {
     }
 
     /// Sends the orders, and with them puts down that all is complete up to `end`.
-    pub(super) async fn commit(&mut self, end: DateTime<Utc>, messages: Vec<Message>, is_last: bool) -> Result<()> {
+    pub(super) async fn commit(&mut self, end: DateTime<Utc>, messages: Vec<Message>) -> Result<()> {
         if let Some(state) = &mut self.state {
             state.complete_up_to = state.complete_up_to.max(end);
-            state.is_finished = is_last;
         }
-        if is_last {
-            self.memory.forget_all();
-        }
-        let changes = self.memory.changes();
         self.is_ahead = true;
-        if messages.is_empty() && changes.is_empty() && !is_last && self.put_down.elapsed() < QUIET {
+        let changes = self.memory.changes();
+        if messages.is_empty() && changes.is_empty() && self.put_down.elapsed() < QUIET {
             return Ok(());
         }
         self.send(messages, changes).await
+    }
+
+    /// Nothing is left to resume. The last thing of a run: killed before, it is gone on with; killed after, it is over.
+    pub(super) async fn finish(&mut self) -> Result<()> {
+        if let Some(state) = &mut self.state {
+            state.is_finished = true;
+        }
+        self.memory.forget_all();
+        self.is_ahead = true;
+        self.settle().await
     }
 
     /// Puts down what is not put down yet.
@@ -139,6 +145,7 @@ impl Progress {
     async fn send(&mut self, messages: Vec<Message>, changes: Vec<(String, Option<String>)>) -> Result<()> {
         let log_topic = self.log.topic().to_owned();
         let state = serde_json::to_vec(&self.state).map_err(|error| Error::internal(error.to_string()))?;
+        let is_note = messages.is_empty();
         let mut records = Vec::with_capacity(messages.len() + changes.len() + 2);
         for (key, message) in messages {
             records.push((self.topic.as_str(), key.into_bytes(), Some(message)));
@@ -148,7 +155,11 @@ impl Progress {
             records.push((log_topic.as_str(), key.into_bytes(), entry.map(String::into_bytes)));
         }
         records.push((log_topic.as_str(), format!("{}/state", self.id).into_bytes(), Some(state)));
-        self.log.send(records).await?;
+        if is_note {
+            self.log.note(records).await?;
+        } else {
+            self.log.send(records).await?;
+        }
         (self.is_ahead, self.put_down) = (false, Instant::now());
         Ok(())
     }
