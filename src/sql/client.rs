@@ -36,25 +36,30 @@ impl std::fmt::Debug for Transaction {
 }
 
 impl Database {
-    /// Connects; waits for a server that is away.
+    /// Connects; waits for a server that is away. The server ends connections that are silent for `silence`.
     ///
     /// # Errors
     /// When the server cannot be reached, or does not let us in.
-    pub async fn connect(settings: &Mysql, connections: u32, stop: &CancellationToken) -> Result<Self> {
+    pub async fn connect(
+        settings: &Mysql,
+        connections: u32,
+        silence: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Self> {
         let options = options(settings)?;
         let pool = MySqlPoolOptions::new()
             .max_connections(connections.max(1))
             .acquire_timeout(CONNECT)
-            // Strict: nothing is cut or rounded by the server. Times are UTC. No gap locks: lanes do not wait for each other.
-            .after_connect(|connection, _| {
+            // Strict: nothing is cut or rounded by the server. No gap locks: lanes do not wait for each other. A process
+            // that is frozen in a transaction loses its connection, and with it its locks.
+            .after_connect(move |connection, _| {
+                let silence = silence.as_secs().max(1);
                 Box::pin(async move {
-                    connection
-                        .execute(
-                            "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
-                             SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-                        )
-                        .await
-                        .map(drop)
+                    connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                    let session = format!(
+                        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION wait_timeout = {silence}"
+                    );
+                    connection.execute(session.as_str()).await.map(drop)
                 })
             })
             .connect_lazy_with(options);

@@ -331,7 +331,7 @@ def test_refused_messages_keep_key_and_bytes_and_say_where_they_came_from(load) 
     bad = [
         (b"\xff key", b"\xff\xfe\x00"),
         (None, b"{"),
-        (b"", b'{"purchaseOrderId":"1","orderDate":1e99}'),
+        (b"", b'{"purchaseOrderId":"1","orderDate":1e99,"orderLines":{"orderLine":{"lineNumber":1}}}'),
         (b"k", None),
     ]
     load.send(*bad, orders.made(1))

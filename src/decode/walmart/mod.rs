@@ -289,6 +289,7 @@ impl<'a> Parser<'a> {
             Due::Small => small(pull)?.map_or(Cell::Null, Cell::Int),
             Due::Amount => self.fit.amount(pull)?.map_or(Cell::Null, Cell::Amount),
             Due::Text(most) => self.fit.text(pull, most)?.map_or(Cell::Null, Cell::Text),
+            Due::LongText => self.fit.long_text(pull)?.map_or(Cell::Null, Cell::Text),
             Due::Instant => {
                 let text = self.fit.text(pull, usize::MAX)?;
                 text.and_then(|text| instant(&text)).map_or(Cell::Null, Cell::Time)

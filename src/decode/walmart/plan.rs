@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::columns::{CARRIER, Column, OTHER_CARRIER, Table, Type};
+use super::columns::{CARRIER, Column, OTHER_CARRIER, SOURCE_FILE, Table, Type};
 
 /// What a column wants of a value.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +14,8 @@ pub(super) enum Due {
     Amount,
     /// So many characters.
     Text(usize),
+    /// As many bytes as a TEXT column has.
+    LongText,
     /// `2026-01-31 23:59:59`
     Instant,
 }
@@ -80,13 +82,10 @@ fn due(of: Type) -> Due {
         Type::Int => Due::Small,
         Type::Decimal => Due::Amount,
         Type::Varchar(most) => Due::Text(most),
-        Type::Text | Type::Json => Due::Text(MOST_TEXT),
+        Type::Text | Type::Json => Due::LongText,
         Type::Timestamp | Type::DateTime => Due::Instant,
     }
 }
-
-/// Bytes of a TEXT column, and so characters that always fit, for they have four bytes at most.
-const MOST_TEXT: usize = 65_535 / 4;
 
 /// A cell that is filled from another: to, from.
 pub(super) type Copies = Vec<(usize, usize)>;
@@ -133,6 +132,7 @@ fn plan() -> Plan {
             shared.push(cell);
         }
     }
+    shared.push(cell(SOURCE_FILE));
     order.fields.push(("orderLines", Step::List("orderLine", List::Lines)));
     line.fields.push(("charges", Step::List("charge", List::Charges)));
     line.fields.push(("orderLineStatuses", Step::List("orderLineStatus", List::Statuses)));

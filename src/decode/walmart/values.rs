@@ -73,7 +73,7 @@ fn misplaced(text: &str, due: &str) -> Box<Bad> {
 pub(super) fn whole(pull: &mut Pull<'_>) -> Outcome<Option<i64>> {
     let out_of_range = |text: &str| Bad::new(format!("{} does not fit a BIGINT", shortened(text)));
     match pull.value()? {
-        Value::Null | Value::Bool(_) => Ok(None),
+        Value::Null | Value::Bool(_) | Value::Nested(_) => Ok(None),
         Value::Number(text) => match text.parse::<i64>() {
             Ok(number) => Ok(Some(number)),
             Err(_) => {
@@ -95,7 +95,6 @@ pub(super) fn whole(pull: &mut Pull<'_>) -> Outcome<Option<i64>> {
             }
             digits.parse().map(Some).map_err(|_| out_of_range(digits))
         }
-        Value::Nested(text) => Err(misplaced(text, "a number")),
     }
 }
 
@@ -129,9 +128,6 @@ impl Fit {
             Value::Nested(text) => return Err(misplaced(text, "an amount")),
         };
         let text = text.trim();
-        if text.is_empty() {
-            return Ok(None);
-        }
         let number = decimal(text).ok_or_else(|| Bad::new(format!("{} is no amount", shortened(text))))?;
         let too_large = || Bad::new(format!("{} does not fit a DECIMAL(10,2)", shortened(text)));
         let (hundredths, is_exact) = number.in_units(2).ok_or_else(too_large)?;
@@ -150,30 +146,54 @@ impl Fit {
     /// Text of at most so many characters.
     #[inline]
     pub(super) fn text<'a>(&mut self, pull: &mut Pull<'a>, most: usize) -> Outcome<Option<Cow<'a, str>>> {
-        let text = match pull.value()? {
-            Value::Text(text) => text,
-            Value::Null => return Ok(None),
-            Value::Number(text) => Cow::Borrowed(text),
-            Value::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
-            Value::Nested(text) => return Err(misplaced(text, "a string")),
-        };
+        let Some(text) = any_text(pull)? else { return Ok(None) };
         // As many bytes hold no more characters.
         if text.len() <= most {
             return Ok(Some(text));
         }
-        let Some((end, _)) = text.char_indices().nth(most) else { return Ok(Some(text)) };
+        match text.char_indices().nth(most) {
+            None => Ok(Some(text)),
+            Some((end, _)) => self.cut(text, end, &format!("{most} characters")).map(Some),
+        }
+    }
+
+    /// Text for a TEXT column.
+    pub(super) fn long_text<'a>(&mut self, pull: &mut Pull<'a>) -> Outcome<Option<Cow<'a, str>>> {
+        let Some(text) = any_text(pull)? else { return Ok(None) };
+        if text.len() <= MOST_BYTES {
+            return Ok(Some(text));
+        }
+        let end = text.floor_char_boundary(MOST_BYTES);
+        self.cut(text, end, &format!("{MOST_BYTES} bytes")).map(Some)
+    }
+
+    fn cut<'a>(&mut self, text: Cow<'a, str>, end: usize, most: &str) -> Outcome<Cow<'a, str>> {
         if !self.truncate {
-            return Err(Bad::new(format!("{} characters are more than {most}", text.chars().count())));
+            return Err(Bad::new(format!("Its {} characters are more than {most}", text.chars().count())));
         }
         self.cut += 1;
-        Ok(Some(match text {
+        Ok(match text {
             Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
             Cow::Owned(mut text) => {
                 text.truncate(end);
                 Cow::Owned(text)
             }
-        }))
+        })
     }
+}
+
+/// What a TEXT column holds.
+const MOST_BYTES: usize = 65_535;
+
+#[inline]
+fn any_text<'a>(pull: &mut Pull<'a>) -> Outcome<Option<Cow<'a, str>>> {
+    Ok(Some(match pull.value()? {
+        Value::Text(text) => text,
+        Value::Null => return Ok(None),
+        Value::Number(text) => Cow::Borrowed(text),
+        Value::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
+        Value::Nested(text) => return Err(misplaced(text, "a string")),
+    }))
 }
 
 /// Enough of a value to find it again.

@@ -39,7 +39,7 @@ const NAME: &str = "walmart_to_mysql";
 pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> Result<Report> {
     let rules = rules(&config)?;
     let names = Names::of(&config);
-    let database = Database::connect(&config.mysql, config.connections + 1, &stop).await?;
+    let database = Database::connect(&config.mysql, config.connections + 1, silence(&config), &stop).await?;
     check_tables(&database, &names).await?;
     let pipeline = format!("{NAME}.{}", config.group_id);
     let positions = PositionTable::new(
@@ -133,6 +133,11 @@ async fn check_tables(database: &Database, names: &Names) -> Result<()> {
     Ok(())
 }
 
+/// After so long a worker is dead for the group, and for the database.
+fn silence(config: &Config) -> Duration {
+    Duration::from_secs_f64(config.session_timeout_seconds.ceil())
+}
+
 fn source_settings(config: &Config) -> SourceSettings {
     SourceSettings {
         topic: config.topic.clone(),
@@ -168,7 +173,7 @@ fn details(config: &Config, database: &Database, total: &Total) -> Map<String, s
 pub async fn reach(config: &Config) -> Vec<(&'static str, Result<String>)> {
     let stop = CancellationToken::new();
     stop.cancel();
-    let database = match Database::connect(&config.mysql, 1, &stop).await {
+    let database = match Database::connect(&config.mysql, 1, silence(config), &stop).await {
         Ok(database) => database,
         Err(error) => return vec![("database", Err(error))],
     };

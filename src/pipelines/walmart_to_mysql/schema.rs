@@ -1,6 +1,7 @@
 //! The databases and tables, and how a table of the original program becomes one of ours.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -63,13 +64,16 @@ pub struct Migrated {
 /// # Errors
 /// When the server cannot be reached or refuses, or a table of that name is something else.
 pub async fn init_db(config: &Config, stop: &CancellationToken) -> Result<Made> {
-    let database = Database::connect(&config.mysql, 1, stop).await?;
+    let database = Database::connect(&config.mysql, 1, LONG, stop).await?;
     let mut making = Making { config, names: Names::of(config), database, made: Made::default() };
     let outcome = making.all().await;
     making.database.close().await;
     outcome?;
     Ok(making.made)
 }
+
+/// Nobody waits for the connection of `init_db`.
+const LONG: Duration = Duration::from_secs(8 * 3600);
 
 struct Making<'a> {
     config: &'a Config,
