@@ -96,7 +96,7 @@ impl Default for Store {
     }
 }
 
-/// How to reach MySQL or MariaDB.
+/// How to reach `MySQL` or `MariaDB`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mysql {
@@ -120,7 +120,7 @@ pub enum Tls {
     /// TLS where the server has it; proves nothing.
     Preferred,
     Required,
-    /// Signed by a CA that is trusted.
+    /// Signed by a CA that is trusted. As sqlx 0.8 and this rustls are, the name is compared too.
     VerifyCa,
     /// And made out to the host's name.
     VerifyIdentity,

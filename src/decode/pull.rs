@@ -15,6 +15,7 @@ pub struct Bad {
     pub reason: String,
 }
 
+/// Boxed: what succeeds carries no room for what fails.
 pub type Outcome<T> = Result<T, Box<Bad>>;
 
 impl Bad {
@@ -333,10 +334,12 @@ impl<'a> Pull<'a> {
         Ok(self.since(start))
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "what an `Outcome` holds")]
     fn broken(&self, what: &str) -> Box<Bad> {
         Bad::new(format!("The document is not JSON: {what}, at byte {}", self.at))
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "what an `Outcome` holds")]
     fn other_than(&mut self, due: &str) -> Box<Bad> {
         let found = match self.value() {
             Ok(Value::Null) => "null",

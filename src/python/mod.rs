@@ -144,7 +144,7 @@ fn queue_length(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'
     })
 }
 
-/// Loads orders of a topic into MySQL or MariaDB; returns the report as JSON.
+/// Loads orders of a topic into `MySQL` or `MariaDB`; returns the report as JSON.
 #[pyfunction]
 #[pyo3(signature = (config, stop, beat=None))]
 fn walmart_to_mysql(py: Python<'_>, config: &str, stop: &Stop, beat: Option<&Bound<'_, PyAny>>) -> PyResult<String> {

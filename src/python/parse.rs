@@ -61,6 +61,7 @@ type Refusal = (usize, String, String, String);
 /// (number of the document, path, reason, JSON).
 #[pyfunction]
 #[pyo3(signature = (documents, table, options))]
+#[expect(clippy::needless_pass_by_value, reason = "what Python hands over")]
 pub(super) fn parse_walmart_orders(
     py: Python<'_>,
     documents: Vec<Document>,
@@ -108,7 +109,7 @@ fn parse(documents: &[Document], first: usize, table: Table, rules: &Rules) -> R
     let mut parser = Parser::new(rules);
     let (mut batch, mut refusals) = (BatchBuilder::new(table, rules.raw), Vec::new());
     for (number, document) in documents.iter().enumerate() {
-        parser.read(document.bytes(), |_, outcome| {
+        parser.read(document.bytes(), |outcome| {
             if let Err(refused) = outcome {
                 let text = String::from_utf8_lossy(refused.text).into_owned();
                 refusals.push((first + number, refused.path, refused.reason, text));

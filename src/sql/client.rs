@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow, MySqlSslMode};
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPoolOptions, MySqlRow, MySqlSslMode};
 use sqlx::{ConnectOptions, Executor, MySql, Pool, Row};
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,8 @@ impl Database {
         silence: Duration,
         stop: &CancellationToken,
     ) -> Result<Self> {
+        // Two are compiled in, and rustls does not choose by itself. An error says that one is there already.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let options = options(settings)?;
         let pool = MySqlPoolOptions::new()
             .max_connections(connections.max(1))
@@ -189,19 +191,18 @@ impl Fetched {
 }
 
 fn options(settings: &Mysql) -> Result<MySqlConnectOptions> {
-    let options = match &settings.mysql_url {
-        Some(url) => MySqlConnectOptions::from_str(url.expose_secret()).map_err(|_| {
+    let options = if let Some(url) = &settings.mysql_url {
+        MySqlConnectOptions::from_str(url.expose_secret()).map_err(|_| {
             Error::settings("mysql_url is no URL of a database").hint("Write mysql://user:password@host:3306.")
-        })?,
-        None => {
-            let options = MySqlConnectOptions::new()
-                .host(&settings.mysql_host)
-                .port(settings.mysql_port)
-                .username(&settings.mysql_user);
-            match &settings.mysql_password {
-                Some(password) => options.password(password.expose_secret()),
-                None => options,
-            }
+        })?
+    } else {
+        let options = MySqlConnectOptions::new()
+            .host(&settings.mysql_host)
+            .port(settings.mysql_port)
+            .username(&settings.mysql_user);
+        match &settings.mysql_password {
+            Some(password) => options.password(password.expose_secret()),
+            None => options,
         }
     };
     let mode = match settings.mysql_tls {
@@ -222,15 +223,17 @@ fn options(settings: &Mysql) -> Result<MySqlConnectOptions> {
     .disable_statement_logging())
 }
 
-/// What can be done about an error. Numbers: MySQL's and MariaDB's error references.
+/// What can be done about an error. Numbers: `MySQL`'s and `MariaDB`'s error references.
 pub(super) fn explain(what: &str, error: sqlx::Error) -> Error {
     let (kind, hint) = match &error {
         sqlx::Error::Database(found) => {
-            let number = found.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map_or(0, |found| found.number());
+            let number = found.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
             of_number(number)
         }
         sqlx::Error::Configuration(_) => (Kind::Settings, None),
-        sqlx::Error::Tls(_) => (Kind::Access, Some("Check mysql_tls and mysql_ca_location.")),
+        sqlx::Error::Tls(_) => (Kind::Access, Some(CHECK_TLS)),
+        // A certificate that is not to be trusted.
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => (Kind::Access, Some(CHECK_TLS)),
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Protocol(_) => {
             (Kind::Unavailable, None)
         }
@@ -242,6 +245,8 @@ pub(super) fn explain(what: &str, error: sqlx::Error) -> Error {
         None => explained,
     }
 }
+
+const CHECK_TLS: &str = "Check mysql_tls and mysql_ca_location.";
 
 fn of_number(number: u16) -> (Kind, Option<&'static str>) {
     match number {

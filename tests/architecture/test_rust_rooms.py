@@ -25,7 +25,7 @@ MAY_USE = {
 }
 
 # Rooms of the design that later pipelines bring.
-PLANNED = {"sql", "mongo"}
+PLANNED = {"mongo"}
 
 # What several pipelines use and is none.
 SHARED = {"buckets"}
@@ -40,6 +40,7 @@ HOMES = {
     "rdkafka": "kafka",
     "reqwest": "walmart",
     "rustix": "process",
+    "rustls": "sql",
     "sqlx": "sql",
 }
 

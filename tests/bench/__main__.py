@@ -12,14 +12,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import files, shapes
+from . import files, orders, shapes
 from .broker import Broker, broker
 from .clients import CONSUMER, PRODUCER
-from .contestants import BUCKET_TO_KAFKA, CONTESTANTS, CSV_TO_KAFKA, KAFKA_TO_PARQUET, OBS_WORKER
+from .contestants import (
+    BUCKET_TO_KAFKA,
+    CONTESTANTS,
+    CSV_TO_KAFKA,
+    KAFKA_TO_PARQUET,
+    OBS_WORKER,
+    WALMART_ORDERS,
+    WALMART_TO_MYSQL,
+)
 from .file_course import FileCourse
 from .goals import verdicts
 from .lap import LapError
 from .machine import machine, versions
+from .order_course import OrderCourse
 from .race import PARTITIONS, Course, Race
 from .table import markdown, show
 
@@ -39,6 +48,7 @@ def main() -> int:
         with broker() as there:
             races += _row_races(there, folder, commands, chosen)
             races += _file_races(there, folder, commands, chosen)
+            races += _order_races(there, folder, commands, chosen)
     except LapError as error:
         print(error, file=sys.stderr)
         return 1
@@ -77,6 +87,19 @@ def _file_races(there: Broker, folder: Path, commands: Sequence[str], chosen: ar
     return races
 
 
+def _order_races(there: Broker, folder: Path, commands: Sequence[str], chosen: argparse.Namespace) -> list[Race]:
+    course, races = OrderCourse(there, folder), list[Race]()
+    of_orders = [command for command in commands if command in (WALMART_ORDERS, WALMART_TO_MYSQL)]
+    if not of_orders or chosen.shape not in (orders.NAME, "all"):
+        return races
+    data = orders.write(chosen.rows or orders.COUNT, folder)
+    if WALMART_ORDERS in of_orders:
+        races.append(course.parse_race(data, chosen.rounds, chosen.only))
+    if WALMART_TO_MYSQL in of_orders:
+        races.append(course.load_race(data, chosen.rounds, chosen.only))
+    return races
+
+
 def _wanted(all_of_them: Iterable[Named], chosen: argparse.Namespace) -> list[Named]:
     return [one for one in all_of_them if chosen.shape in (one.name, "all")]
 
@@ -104,10 +127,11 @@ def document(races: Sequence[Race]) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("command", choices=[*CONTESTANTS, "all"])
-    parser.add_argument("--rows", type=_count, help="rows of either shape; 500,000 wide, 2,000,000 narrow without it")
+    rows = "rows of either shape, and orders; 500,000 wide, 2,000,000 narrow and 40,000 orders without it"
+    parser.add_argument("--rows", type=_count, help=rows)
     parser.add_argument("--files", type=_count, help="files and keys at most, for the races over object stores")
     parser.add_argument("--rounds", type=_count, default=5, help="runs of each contestant (5)")
-    names = [one.name for one in (*shapes.SHAPES, *files.FILES, *files.KEYS)]
+    names = [*(one.name for one in (*shapes.SHAPES, *files.FILES, *files.KEYS)), orders.NAME]
     parser.add_argument("--shape", choices=[*names, "all"], default="all")
     parser.add_argument("--only", type=lambda text: text.split(","), help="contestants by name, with commas")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement to FILE")

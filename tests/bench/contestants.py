@@ -26,6 +26,10 @@ class Part(Enum):
     """As everybody writes it first: boto3, one thing after the other."""
     ONE_PROCESS = "one process"
     """Ours, with one process where another line has two."""
+    LESS = "less"
+    """Does less than is asked; told, but no goal is set against it."""
+    VARIANT = "variant"
+    """Ours, with something done on top; no goal is set for it."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,18 @@ class Contestant:
     """Parser processes of ours."""
     is_slow: bool = False
     """Whether it is given a part of the work, for all of it would take minutes."""
+    partitions: int = 0
+    """Of the topic that it loads orders from; 0 where it does not."""
+    makes_rows: bool = True
+    """Whether there is something to count in what it makes of orders."""
 
 
 CSV_TO_KAFKA = "csv_to_kafka"
 KAFKA_TO_PARQUET = "kafka_to_parquet"
 OBS_WORKER = "obs_worker"
 BUCKET_TO_KAFKA = "bucket_to_kafka"
+WALMART_ORDERS = "walmart_orders"
+WALMART_TO_MYSQL = "walmart_to_mysql"
 
 ONE = Contestant("ours", "**pipeline_core**, 1 process", "ours", Part.OURS)
 TWO = Contestant("ours2", "**pipeline_core**, 2 processes", "ours", Part.OURS, processes=2)
@@ -81,6 +91,23 @@ CONTESTANTS = {
         Contestant("ceiling", "ceiling: pages fetched, not read", "ceiling", Part.CEILING),
         Contestant("boto3", "boto3's paginator", "boto3_pages", Part.PLAIN),
         Contestant("obstore", "obstore's list", "with_obstore", Part.MODERN),
+    ),
+    WALMART_ORDERS: (
+        Contestant("ours", "**pipeline_core**, Arrow", "ours", Part.OURS),
+        Contestant("ours1", "**pipeline_core**, Arrow, one thread", "ours_one_thread", Part.OURS),
+        Contestant("pylist", "**pipeline_core**, to_pylist", "ours_pylist", Part.VARIANT),
+        Contestant("simdjson", "ceiling: simdjson, no rows", "ceiling", Part.CEILING, makes_rows=False),
+        Contestant("loads", "orjson, no rows", "orjson_alone", Part.LESS, makes_rows=False),
+        Contestant("original", "json + dicts", "original", Part.ORIGINAL),
+        Contestant("orjson", "orjson + dicts", "with_orjson", Part.MODERN),
+    ),
+    WALMART_TO_MYSQL: (
+        Contestant("ours", "**pipeline_core**, 3 partitions", "ours", Part.OURS, partitions=3),
+        Contestant("ours6", "**pipeline_core**, 6 partitions", "ours", Part.OURS, partitions=6),
+        Contestant("ceiling", "ceiling: LOAD DATA, the same four tables", "ceiling", Part.CEILING),
+        Contestant("order", "LOAD DATA, the order table alone", "load_data", Part.LESS),
+        Contestant("original", "REPLACE, executemany of 10", "original", Part.ORIGINAL),
+        Contestant("upsert", "INSERT … UPDATE, executemany of 500", "with_upsert", Part.MODERN),
     ),
 }
 COMPUTED = (TWO, replace(ONE, part=Part.ONE_PROCESS))

@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import files
-from .contestants import BUCKET_TO_KAFKA, CSV_TO_KAFKA, KAFKA_TO_PARQUET, OBS_WORKER, Contestant, Part
+from . import files, orders
+from .contestants import (
+    BUCKET_TO_KAFKA,
+    CSV_TO_KAFKA,
+    KAFKA_TO_PARQUET,
+    OBS_WORKER,
+    WALMART_ORDERS,
+    WALMART_TO_MYSQL,
+    Contestant,
+    Part,
+)
 
 if TYPE_CHECKING:
     from .race import Race
@@ -24,6 +33,8 @@ TIMES_FASTER = {
     (OBS_WORKER, files.COMPUTED.name): {Part.ONE_PROCESS: 1.7},
     (BUCKET_TO_KAFKA, files.MEMORY.name): {Part.PLAIN: 2.0},
     (BUCKET_TO_KAFKA, files.DISK.name): {Part.CEILING: 1.0, Part.PLAIN: 2.0},
+    (WALMART_ORDERS, orders.NAME): {Part.ORIGINAL: 15.0, Part.MODERN: 5.0},
+    (WALMART_TO_MYSQL, orders.NAME): {Part.CEILING: 0.5, Part.ORIGINAL: 10.0, Part.MODERN: 2.0},
 }
 """Our rows a second by those of the other, at the least.
 

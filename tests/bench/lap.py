@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 if TYPE_CHECKING:
-    from .task import ListTask, SendTask, WorkTask, WriteTask
+    from .task import ListTask, LoadTask, ParseTask, SendTask, WorkTask, WriteTask
 
 ROOT = Path(__file__).parents[2]
 LONGEST_SECONDS = 1200
 STDERR_LINES = 20
 OURS = (
-    *("KAFKA_", "PIPELINE_CORE_", "AWS_", "OBS_", "GCS_", "CLEANUP_"),
+    *("KAFKA_", "PIPELINE_CORE_", "AWS_", "OBS_", "GCS_", "CLEANUP_", "MYSQL_", "WALMART_"),
     *("DBC_FACTORY", "DEST_", "FILE_PREFIX", "MAX_FILES", "POOL_SIZE", "SINGLE_FILE", "SOURCE_BUCKET"),
 )
 """Variables that would set what the task does not."""
@@ -49,12 +49,12 @@ class Lap:
     broker_cpu_seconds: float | None = None
     """Of the broker, where it is ours."""
     store_cpu_seconds: float = 0.0
-    """Of the S3 server, where there is one."""
+    """Of the S3 server or the database, where there is one."""
     said: dict[str, Any] = field(default_factory=dict)
     """What else the contestant reported."""
 
 
-def run(module: str, task: SendTask | WriteTask | WorkTask | ListTask, folder: Path) -> Lap:
+def run(module: str, task: SendTask | WriteTask | WorkTask | ListTask | ParseTask | LoadTask, folder: Path) -> Lap:
     """Run a contestant in `folder`.
 
     Raises:

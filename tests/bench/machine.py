@@ -13,7 +13,10 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 GIB = 1024**3
-PACKAGES = ("pipeline_core", "boto3", "confluent-kafka", "obstore", "orjson", "pandas", "polars", "pyarrow")
+PACKAGES = (
+    *("pipeline_core", "boto3", "confluent-kafka", "obstore", "orjson", "pandas", "polars", "pyarrow", "PyMySQL"),
+    "pysimdjson",
+)
 
 
 def machine() -> dict[str, str]:

@@ -93,14 +93,38 @@ class ListTask:
     """More than there are keys."""
 
 
-Task = TypeVar("Task", SendTask, WriteTask, WorkTask, ListTask)
+@dataclass(frozen=True)
+class ParseTask:
+    """Parse orders into rows, one a line."""
+
+    documents: str
+    """A file with an order on each line."""
+
+
+@dataclass(frozen=True)
+class LoadTask:
+    """Load orders into the tables of a database."""
+
+    servers: str
+    topic: str
+    dead_letters: str
+    group: str
+    documents: str
+    """A file with the orders that are on the topic, one on each line."""
+    folder: str
+    """Their rows, in a file for each table."""
+    url: str
+    database: str
+
+
+Task = TypeVar("Task", SendTask, WriteTask, WorkTask, ListTask, ParseTask, LoadTask)
 
 
 def perform(kind: type[Task], work: Callable[[Task], dict[str, Any] | None], *, is_abrupt: bool = False) -> None:
     """Do the task on the command line and print what it took.
 
     The clock runs from after the imports, when the task is known, until `work` returns: everything is acknowledged,
-    or written and committed, and the client is closed. `work` may return more to report, or its own `seconds` where
+    or written and committed, and the client is closed. `work` may return more to report, or measures of its own where
     it has to prepare something that is not the work, and `children_peak_bytes` where others work for it.
     `is_abrupt` ends the process without the interpreter's end, which obstore's threads do not always survive.
     """

@@ -5,7 +5,7 @@
 
 use Type::{BigInt, DateTime, Decimal, Int, Json, Text, Timestamp, Varchar};
 
-/// A column's type in MySQL.
+/// A column's type in `MySQL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     BigInt,

@@ -48,10 +48,12 @@ impl<'a> Rows<'a> {
     }
 
     /// The rows from `first` on, each with a cell for each column, and perhaps more.
+    #[must_use]
     pub fn iter_from(&self, first: usize) -> impl ExactSizeIterator<Item = &[Cell<'a>]> {
         self.cells[first * self.width..].chunks_exact(self.width)
     }
 
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[Cell<'a>]> {
         self.iter_from(0)
     }

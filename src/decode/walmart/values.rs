@@ -63,6 +63,7 @@ impl Decimal {
     }
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "what an `Outcome` holds")]
 fn misplaced(text: &str, due: &str) -> Box<Bad> {
     let found = if text.starts_with('[') { "an array" } else { "an object" };
     Bad::new(format!("It is {found} where {due} is due"))
@@ -74,19 +75,19 @@ pub(super) fn whole(pull: &mut Pull<'_>) -> Outcome<Option<i64>> {
     let out_of_range = |text: &str| Bad::new(format!("{} does not fit a BIGINT", shortened(text)));
     match pull.value()? {
         Value::Null | Value::Bool(_) | Value::Nested(_) => Ok(None),
-        Value::Number(text) => match text.parse::<i64>() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => {
-                let number = decimal(text).ok_or_else(|| out_of_range(text))?;
-                // Towards zero, as Python's int() does.
-                let cut = if number.scale > 0 {
-                    10_i128.checked_pow(number.scale.unsigned_abs()).map_or(0, |unit| number.digits / unit)
-                } else {
-                    number.in_units(0).ok_or_else(|| out_of_range(text))?.0
-                };
-                i64::try_from(cut).map(Some).map_err(|_| out_of_range(text))
+        Value::Number(text) => {
+            if let Ok(number) = text.parse::<i64>() {
+                return Ok(Some(number));
             }
-        },
+            let number = decimal(text).ok_or_else(|| out_of_range(text))?;
+            // Towards zero, as Python's int() does.
+            let cut = if number.scale > 0 {
+                10_i128.checked_pow(number.scale.unsigned_abs()).map_or(0, |unit| number.digits / unit)
+            } else {
+                number.in_units(0).ok_or_else(|| out_of_range(text))?.0
+            };
+            i64::try_from(cut).map(Some).map_err(|_| out_of_range(text))
+        }
         Value::Text(text) => {
             let digits = text.trim();
             let unsigned = digits.strip_prefix(['+', '-']).unwrap_or(digits);
@@ -163,7 +164,7 @@ impl Fit {
         if text.len() <= MOST_BYTES {
             return Ok(Some(text));
         }
-        let end = text.floor_char_boundary(MOST_BYTES);
+        let end = (0..=MOST_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
         self.cut(text, end, &format!("{MOST_BYTES} bytes")).map(Some)
     }
 

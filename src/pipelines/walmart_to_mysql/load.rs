@@ -188,7 +188,7 @@ impl Loader {
         loaded.orders = (new.len() + newer.len()) as u64;
         let mut parser = Parser::new(&self.rules);
         for order in new.iter().chain(&newer) {
-            parser.read(&order.json, |_, _| {});
+            parser.read(&order.json, |_| {});
         }
         let tables = parser.tables();
         // Lines of a newer snapshot lose the children that it no longer has.

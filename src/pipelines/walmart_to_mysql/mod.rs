@@ -1,4 +1,4 @@
-//! Walmart's orders from a topic into MySQL or MariaDB: each order's newest snapshot, once in effect.
+//! Walmart's orders from a topic into `MySQL` or `MariaDB`: each order's newest snapshot, once in effect.
 //!
 //! Rows, the position, the owner's epoch and the dead letters are committed in one transaction of the database.
 
@@ -177,9 +177,16 @@ pub async fn reach(config: &Config) -> Vec<(&'static str, Result<String>)> {
         Ok(database) => database,
         Err(error) => return vec![("database", Err(error))],
     };
-    let names = Names::of(config);
-    let tables = check_tables(&database, &names).await;
-    let server = database.server();
+    let tables = check_tables(&database, &Names::of(config)).await;
+    let there = schema::is_database(&database, &config.database).await.and_then(|is_there| {
+        let server = database.server();
+        if is_there { Ok(server) } else { Err(no_database(&server, &config.database)) }
+    });
     database.close().await;
-    vec![("database", Ok(server)), ("tables", tables.map(|()| format!("all are in {}", config.database)))]
+    vec![("database", there), ("tables", tables.map(|()| format!("all are in {}", config.database)))]
+}
+
+fn no_database(server: &str, name: &str) -> Error {
+    Error::new(Kind::NotFound, format!("{server} has no database {name}"))
+        .hint("Run `pipeline-core init-db walmart-to-mysql` first.")
 }

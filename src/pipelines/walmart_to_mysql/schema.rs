@@ -107,9 +107,7 @@ impl Making<'_> {
     }
 
     async fn make_database(&mut self, name: &str) -> Result<()> {
-        let sql = "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = ?";
-        let found = self.database.query(sql, &[Value::Text(name)]).await?;
-        if found.first().map(|row| row.int(0)).transpose()?.flatten() == Some(0) {
+        if !is_database(&self.database, name).await? {
             let sql = format!(
                 "CREATE DATABASE IF NOT EXISTS {} DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci",
                 quoted(name)
@@ -191,6 +189,9 @@ impl Making<'_> {
             "MODIFY sku VARCHAR(50) NULL".to_owned(),
             "MODIFY load_time DATETIME NULL DEFAULT CURRENT_TIMESTAMP".to_owned(),
         ]);
+        // Old servers made a table's first TIMESTAMP one that changes with its row.
+        let times = Table::Order.columns().iter().filter(|column| column.of == Type::Timestamp);
+        changes.extend(times.map(|column| format!("MODIFY {} {}", quoted(column.name), sql_type(column))));
         self.alter(&changes).await?;
         fault("after_alter");
         self.made.migrated = Some(Migrated { from_key: key, rows, renumbered });
@@ -226,7 +227,11 @@ impl Making<'_> {
             let line = (row.text(1)?.unwrap_or_default(), row.int(2)?);
             orders.entry(row.int(0)?.unwrap_or_default()).or_default().push(line);
         }
-        let update = format!("UPDATE {table} SET lineNumber = ? WHERE purchaseOrderId = ? AND sku = ?");
+        // A TIMESTAMP that changes with its row keeps what it has when it is set to it.
+        let times = Table::Order.columns().iter().filter(|column| column.of == Type::Timestamp);
+        let kept: Vec<String> = times.map(|column| format!("{0} = {0}", quoted(column.name))).collect();
+        let kept = kept.join(", ");
+        let update = format!("UPDATE {table} SET lineNumber = ?, {kept} WHERE purchaseOrderId = ? AND sku = ?");
         let mut renumbered = 0;
         for (id, lines) in &orders {
             for (sku, number) in numbers_below_one(lines) {
@@ -252,6 +257,12 @@ impl Making<'_> {
         );
         self.database.execute(&sql).await.map(drop)
     }
+}
+
+/// Whether there is a database of that name.
+pub(super) async fn is_database(database: &Database, name: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM information_schema.schemata WHERE schema_name = ?";
+    Ok(!database.query(sql, &[Value::Text(name)]).await?.is_empty())
 }
 
 /// Lines, the newest first, that need a number: those without one, and those whose number a newer line has.

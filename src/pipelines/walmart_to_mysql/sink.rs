@@ -74,11 +74,16 @@ impl Sink for OrdersToTables {
             }
             batch.refuse(refused);
         }
+        let next = batch.next;
         self.total.values_cut += parser.values_cut();
         self.stats.rows_read.add(rows);
         self.stats.bytes_read.add(bytes);
-        self.guard.check()?;
-        Ok(Written { reach: Some(batch.next), rows, bytes, rest: None })
+        if let Err(error) = self.guard.check() {
+            let letters = self.lanes.values_mut().flat_map(|batch| std::mem::take(&mut batch.refused)).collect();
+            self.dead_letters.send(letters).await?;
+            return Err(error);
+        }
+        Ok(Written { reach: Some(next), rows, bytes, rest: None })
     }
 
     async fn flush(&mut self, lanes: &[Lane]) -> Result<()> {

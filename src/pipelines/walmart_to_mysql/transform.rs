@@ -70,7 +70,7 @@ impl Batch {
             return (0, vec![Refused { key, value: None, reason, origin: origin() }]);
         };
         let (mut accepted, mut refused) = (0, Vec::new());
-        parser.read(value, |_, outcome| match outcome {
+        parser.read(value, |outcome| match outcome {
             Ok(head) => {
                 accepted += 1;
                 self.add(&head, record);
