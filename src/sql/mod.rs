@@ -10,5 +10,5 @@ mod statement;
 
 pub use client::{Database, Transaction};
 pub use outbox::Outbox;
-pub use positions::{Owned, PositionTable};
+pub use positions::{Owned, PositionTable, again};
 pub use statement::{Dialect, Upsert, Value, in_chunks, quoted};

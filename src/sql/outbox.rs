@@ -1,6 +1,6 @@
 //! Dead letters that are committed with the positions, and sent to their topic afterwards.
 
-use super::client::{Database, Transaction};
+use super::client::Transaction;
 use super::statement::{Upsert, Value};
 use crate::error::Result;
 use crate::flow::{Lane, Origin, Refused};
@@ -70,13 +70,13 @@ impl Outbox {
     ///
     /// # Errors
     /// When the server cannot be reached.
-    pub async fn waiting(&self, database: &Database, lane: Lane) -> Result<Vec<Refused>> {
+    pub async fn waiting(&self, transaction: &mut Transaction, lane: Lane) -> Result<Vec<Refused>> {
         let sql = format!(
             "SELECT topic_offset, message_key, message_value, reason FROM {} \
              WHERE pipeline = ? AND topic = ? AND topic_partition = ? ORDER BY topic_offset, place",
             self.table
         );
-        let rows = database.query(&sql, &self.place(lane)).await?;
+        let rows = transaction.query(&sql, &self.place(lane)).await?;
         let letters = rows.iter().map(|row| {
             Ok(Refused {
                 key: row.bytes(1)?,
@@ -92,19 +92,13 @@ impl Outbox {
         letters.collect()
     }
 
-    /// Forgets what has been sent: all of a lane before an offset.
+    /// Forgets a lane's, once they have been sent.
     ///
     /// # Errors
     /// When the server cannot be reached.
-    pub async fn forget(&self, database: &Database, lane: Lane, before: i64) -> Result<()> {
-        let mut transaction = database.begin().await?;
-        let sql = format!(
-            "DELETE FROM {} WHERE pipeline = ? AND topic = ? AND topic_partition = ? AND topic_offset < ?",
-            self.table
-        );
-        let [pipeline, topic, partition] = self.place(lane);
-        transaction.execute(&sql, &[pipeline, topic, partition, Value::Int(before)]).await?;
-        transaction.commit().await
+    pub async fn forget(&self, transaction: &mut Transaction, lane: Lane) -> Result<()> {
+        let sql = format!("DELETE FROM {} WHERE pipeline = ? AND topic = ? AND topic_partition = ?", self.table);
+        transaction.execute(&sql, &self.place(lane)).await.map(drop)
     }
 
     fn place(&self, lane: Lane) -> [Value<'_>; 3] {

@@ -148,7 +148,8 @@ impl Positions for PositionTable {
     }
 }
 
-/// A transaction that the server broke off is worth another try here.
-fn again(error: Error) -> Error {
+/// A transaction that the server broke off is worth another try, where it is not counted.
+#[must_use]
+pub fn again(error: Error) -> Error {
     if error.kind() == Kind::Aborted { Error::new(Kind::Unavailable, error.to_string()) } else { error }
 }

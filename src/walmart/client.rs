@@ -118,13 +118,14 @@ impl Client {
     ) -> Result<Reply> {
         let mut refusals = 0;
         loop {
-            self.pace.turn().await;
+            let turn = self.pace.turn().await;
             self.requests.fetch_add(1, Relaxed);
             let request = request(&self.http, self.base_url())
                 .header("WM_SVC.NAME", "Walmart Marketplace")
                 .header("WM_QOS.CORRELATION_ID", Uuid::new_v4().to_string())
                 .header(ACCEPT, "application/json");
             let reply = receive(request).await.map_err(|error| broken(&error))?;
+            drop(turn);
             if reply.status != StatusCode::TOO_MANY_REQUESTS {
                 return Ok(reply);
             }
@@ -152,7 +153,7 @@ impl Client {
             let said = match read(&body) {
                 Ok(answer) => return Ok(Some(answer)),
                 Err(Flaw::Broken(why)) => return Err(unavailable(format!("Walmart's answer is broken: {why}"))),
-                Err(Flaw::Says(said)) => said,
+                Err(Flaw::Says(said)) => said.hidden(|text| self.tokens.hide(text)),
             };
             let message = format!("Walmart answers with errors: {said}");
             if flawed.fetch_add(1, Relaxed) + 1 < MOST_FLAWED {
@@ -182,7 +183,7 @@ impl Client {
             if reply.status == StatusCode::OK {
                 return Ok(Some(reply.body));
             }
-            let said = Said::of(&reply.body);
+            let said = Said::of(&reply.body).hidden(|text| self.tokens.hide(text));
             if is_about_token(reply.status, &said) {
                 tracing::debug!(%said, "the access token was refused");
                 refused = Some(token.serial);

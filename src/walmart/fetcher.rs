@@ -272,6 +272,7 @@ fn join(request: &Request, window: Window, searches: Vec<Search>) -> Fetched {
     let mut strays = 0_u64;
     for search in searches {
         let mut count = 0;
+        fetched.duplicates += search.repeated;
         for order in search.orders {
             if let Some(date) = order.date.filter(|date| !request.modified && !window.holds(*date)) {
                 if window.is_next_door(date) {

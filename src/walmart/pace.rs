@@ -30,8 +30,19 @@ pub(super) struct Pace {
 struct State {
     /// What the API says is left, and when there is more.
     tokens: Option<(u64, Instant)>,
+    /// Requests that have not been answered: the API may not have counted them yet.
+    in_flight: u64,
     /// Nobody may go before.
     not_before: Instant,
+}
+
+/// A request that may be sent; dropped once it is answered.
+pub(super) struct Turn<'a>(&'a Pace);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.state().in_flight -= 1;
+    }
 }
 
 impl Pace {
@@ -44,7 +55,7 @@ impl Pace {
             }
             rate => rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok()),
         };
-        Ok(Self { interval, state: Mutex::new(State { tokens: None, not_before: Instant::now() }) })
+        Ok(Self { interval, state: Mutex::new(State { tokens: None, in_flight: 0, not_before: Instant::now() }) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -52,9 +63,9 @@ impl Pace {
     }
 
     /// Waits until the next request may be sent.
-    pub(super) async fn turn(&self) {
+    pub(super) async fn turn(&self) -> Turn<'_> {
         loop {
-            let Some(until) = self.claim(Instant::now()) else { return };
+            let Some(until) = self.claim(Instant::now()) else { return Turn(self) };
             tokio::time::sleep_until(until.into()).await;
         }
     }
@@ -74,6 +85,7 @@ impl Pace {
         if let Some(interval) = self.interval {
             state.not_before = now + interval;
         }
+        state.in_flight += 1;
         None
     }
 
@@ -83,7 +95,8 @@ impl Pace {
         if let (Some(count), Some(wait)) = (count, replenishment(headers)) {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "A float is cut to its range")]
             let left = count as u64;
-            self.state().tokens = Some((left, Instant::now() + wait.min(MOST_WAIT)));
+            let mut state = self.state();
+            state.tokens = Some((left.saturating_sub(state.in_flight), Instant::now() + wait.min(MOST_WAIT)));
         }
     }
 

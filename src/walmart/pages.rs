@@ -20,6 +20,8 @@ pub(super) struct Search {
     pub(super) total: u64,
     pub(super) orders: Vec<Order>,
     pub(super) pages: u64,
+    /// Orders that came again on another page.
+    pub(super) repeated: u64,
     ids: HashSet<String>,
     cursor: Option<String>,
     cursors: HashSet<String>,
@@ -69,6 +71,8 @@ impl Search {
         for order in page.orders {
             if self.ids.insert(order.id.clone()) {
                 self.orders.push(order);
+            } else {
+                self.repeated += 1;
             }
         }
         if let Some(cursor) = page.cursor {

@@ -33,6 +33,14 @@ impl Said {
         said
     }
 
+    /// The same with `hide` done to every word: an answer may repeat what a request has sent.
+    pub(super) fn hidden(mut self, hide: impl Fn(&str) -> String) -> Self {
+        for word in self.codes.iter_mut().chain(&mut self.words) {
+            *word = hide(word);
+        }
+        self
+    }
+
     pub(super) fn has(&self, code: &str) -> bool {
         self.codes.iter().any(|said| said.contains(code))
     }

@@ -1,5 +1,6 @@
 //! Access tokens: one for all requests, renewed by one of them before it ends.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -32,6 +33,8 @@ pub(super) struct Token {
 #[derive(Debug)]
 pub(super) struct Tokens {
     basic: HeaderValue,
+    /// What no message may show: the credentials, and every token so far.
+    secrets: std::sync::Mutex<Vec<SecretString>>,
     /// Held while one of them asks for a new one, so that the others wait for it.
     held: Mutex<Option<Token>>,
 }
@@ -58,7 +61,17 @@ impl Tokens {
         };
         let basic = secret_header(&format!("Basic {encoded}"))
             .ok_or_else(|| Error::settings("The Walmart token holds letters that Base64 has not"))?;
-        Ok(Self { basic, held: Mutex::default() })
+        let decoded = BASE64_STANDARD.decode(&encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let secret = decoded.as_deref().and_then(|pair| pair.split_once(':')).map(|(_, secret)| secret.into());
+        let secrets = secret.into_iter().chain([encoded.into()]).collect();
+        Ok(Self { basic, secrets: std::sync::Mutex::new(secrets), held: Mutex::default() })
+    }
+
+    /// A text of the API without the secrets that it may repeat.
+    pub(super) fn hide(&self, text: &str) -> String {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| !secret.is_empty());
+        known.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
 
     /// A token that is good for a while; never the one of the serial that was refused.
@@ -89,7 +102,7 @@ impl Tokens {
             })
             .await?;
         if reply.status != StatusCode::OK {
-            return Err(refusal(client, &reply));
+            return Err(self.refusal(client, &reply));
         }
         let granted: Granted = serde_json::from_slice(&reply.body)
             .map_err(|_| unavailable("Walmart's answer to a request for a token cannot be read"))?;
@@ -97,8 +110,25 @@ impl Tokens {
         let life = Duration::try_from_secs_f64(life).unwrap_or_default();
         let header = secret_header(granted.access_token.expose_secret())
             .ok_or_else(|| unavailable("Walmart's token cannot be sent in a header"))?;
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).push(granted.access_token);
         tracing::debug!(seconds = life.as_secs_f64(), "got an access token");
         Ok(Token { header, serial, fresh_until: asked + life.saturating_sub(MARGIN.min(life / 3)) })
+    }
+
+    fn refusal(&self, client: &Client, reply: &Reply) -> Error {
+        let said = Said::of(&reply.body).hidden(|text| self.hide(text));
+        match reply.status.as_u16() {
+            400 | 401 | 403 => {
+                let account = client.account();
+                Error::new(Kind::Access, format!("Walmart refuses the credentials of the account {account}: {said}"))
+                    .hint(
+                        "Check WALMART_TOKEN (Base64 of client_id:client_secret) and that it belongs to this account.",
+                    )
+            }
+            500.. | 408 => unavailable(format!("Walmart gives no token ({}): {said}", reply.status)),
+            _ => Error::settings(format!("There are no tokens at {} ({}): {said}", client.base_url(), reply.status))
+                .hint("Check WALMART_BASE_URL."),
+        }
     }
 }
 
@@ -111,18 +141,4 @@ fn secret_header(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-fn refusal(client: &Client, reply: &Reply) -> Error {
-    let said = Said::of(&reply.body);
-    match reply.status.as_u16() {
-        400 | 401 | 403 => {
-            let account = client.account();
-            Error::new(Kind::Access, format!("Walmart refuses the credentials of the account {account}: {said}"))
-                .hint("Check WALMART_TOKEN (Base64 of client_id:client_secret) and that it belongs to this account.")
-        }
-        500.. | 408 => unavailable(format!("Walmart gives no token ({}): {said}", reply.status)),
-        _ => Error::settings(format!("There are no tokens at {} ({}): {said}", client.base_url(), reply.status))
-            .hint("Check WALMART_BASE_URL."),
-    }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,7 +43,6 @@ def month() -> Iterator[Given]:
 @pytest.fixture(scope="module")
 def sent(kafka, month, tmp_path_factory) -> Iterator[dict[str, Future[Fetch]]]:
     """The month on a topic, fetched at once, and on two others, by runs of which 20 were killed."""
-    assert len(COUNTS) * len(PLACES) + TIMES == 20
     now = datetime.now(timezone.utc)
     # The last day is still to come, so that midnight does not matter.
     dates = {"start_date": f"{now - timedelta(days=DAYS + 2):%Y%m%d}", "end_date": f"{now + timedelta(days=2):%Y%m%d}"}
@@ -62,24 +62,21 @@ def at_once(fetch: Fetch) -> None:
     assert report.details["pages_repeated"] == 0
 
 
-def killed_at_places(fetch: Fetch) -> None:
-    """Runs that are killed at a step of a window."""
-    moments = [f"{place}:{count}" for count in COUNTS for place in PLACES]
-    seeded("places").shuffle(moments)
-    for moment in moments:
-        fetch.kill(moment)
-    resume(fetch)
-
-
-def killed_at_times(fetch: Fetch) -> None:
-    """Runs that are killed at some time after they began, or after a window."""
-    dice = seeded("times")
-    for number in range(TIMES):
+def killed(fetch: Fetch, hand: int) -> None:
+    """Runs that are killed at a step of a window, or some time after they began or sent one; half of the moments."""
+    moments = [*(f"{place}:{count}" for count in COUNTS for place in PLACES), *range(TIMES)]
+    assert len(moments) == 20
+    dice = seeded("moments")
+    chosen = moments[hand::2]
+    dice.shuffle(chosen)
+    for moment in chosen:
+        if isinstance(moment, str):
+            fetch.kill(moment)
+            continue
         with fetch.worker() as child:
-            # At first nothing is there to be lost.
-            if number % 2 or not number:
+            if moment % 4 < 2:
                 child.wait_for("sent a window")
-            time.sleep(dice.uniform(0, 0.8))
+            time.sleep(dice.uniform(0, 0.5))
             assert child.is_running, child.said[-3000:]
     resume(fetch)
 
@@ -92,7 +89,11 @@ def resume(fetch: Fetch) -> None:
     assert 0 < report["rows_written"] < ORDERS, "What was sent before is not sent again"
 
 
-CASES = {"killed at places": killed_at_places, "killed at times": killed_at_times, "at once": at_once}
+CASES = {
+    "killed at ten moments": partial(killed, hand=0),
+    "killed at ten others": partial(killed, hand=1),
+    "at once": at_once,
+}
 
 
 @pytest.mark.parametrize(("key", "hashed"), [(b"21", -973932308), (b"foobar", -790332482), (b"abc", 479470107)])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from tests.services.walmart_api import WalmartApi
+    from typing_extensions import Self
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
@@ -41,7 +42,7 @@ class Awaited:
         self.client = AsyncWalmartClient(**settings)
         self.loop = asyncio.new_event_loop()
 
-    def __enter__(self) -> Awaited:
+    def __enter__(self) -> Self:
         self.loop.run_until_complete(self.client.__aenter__())
         return self
 
@@ -144,12 +145,9 @@ def test_a_client_asks_for_no_more_than_is_taken(client, walmart_api, monkeypatc
 
 def test_amounts_are_exact_decimals(client) -> None:
     amounts = ["0.1", "0.30000000000000004", "12345678901234567890.10", "-5.00", "1e-7"]
-    document = '{"purchaseOrderId":"1","orderDate":%d,"amounts":[%s],"count":3}' % (
-        milliseconds(START),
-        ",".join(amounts),
-    )
-    page = '{"list":{"meta":{"totalCount":1,"nextCursor":null},"elements":{"order":[%s]}}}' % document
-    single = '{"order":%s}' % document
+    document = f'{{"purchaseOrderId":"1","orderDate":{milliseconds(START)},"amounts":[{",".join(amounts)}],"count":3}}'
+    page = f'{{"list":{{"meta":{{"totalCount":1,"nextCursor":null}},"elements":{{"order":[{document}]}}}}}}'
+    single = f'{{"order":{document}}}'
     one = order(1, START)
     with EditedApi([one], edit=lambda body: (page if b'"list"' in body else single).encode()) as api:
         asking = client(api)
@@ -282,8 +280,7 @@ def test_a_task_that_is_cancelled_ends_at_once_and_no_other_call(walmart_api, ca
                 return len([one async for one in client.orders(START, END)])
 
             slow = asyncio.create_task(ask())
-            while not api.calls(call):
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(wait_until, lambda: api.calls(call), "It waits for an answer", PROMPT_SECONDS)
             other = asyncio.create_task(ask())
             begun = time.monotonic()
             slow.cancel()

@@ -12,7 +12,6 @@ import pytest
 from tests.python.support import topics
 from tests.python.support.children import run, side_by_side
 from tests.python.support.fetches import COMMAND, EditedApi, Fetch, fetching, instant, searches
-from tests.services.walmart_api import WalmartApi
 from tests.services.walmart_faults import Fault
 from tests.services.walmart_orders import HOUR_MS, NODES, created_ms, milliseconds, order, order_id
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
+    from tests.services.walmart_api import WalmartApi
     from tests.services.walmart_faults import Call
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -204,10 +204,10 @@ def test_what_is_almost_as_old_as_the_api_gives_arrives(kafka, walmart_api, tmp_
 
 def test_an_order_keeps_every_byte_that_the_api_sent(kafka, tmp_path) -> None:
     given = (
-        '{ "purchaseOrderId":"17", "orderDate" : %d,\n\t"a":0.10 , "b":1e2,"c":12345678901234567890.000000000000001,'
-        '"d":"\\u00f1 ñ \\/ \\"", "a":2, "request_time":"not ours", "e":{ },"f":[ 1,2 ] }' % BEGIN
+        f'{{ "purchaseOrderId":"17", "orderDate" : {BEGIN},\n\t"a":0.10 , "b":1e2,"c":12345678901234567890.0000000001,'
+        '"d":"\\u00f1 ñ \\/ \\"", "a":2, "request_time":"not ours", "e":{ },"f":[ 1,2 ] }'
     )
-    page = '{"list":{"meta":{"totalCount":"1","limit":200,"nextCursor":null},"elements":{"order":[%s]}}}' % given
+    page = f'{{"list":{{"meta":{{"totalCount":"1","nextCursor":null}},"elements":{{"order":[{given}]}}}}}}'
     with EditedApi(EARLY[:1], edit=lambda _: page.encode()) as api:
         fetch = Fetch(kafka, api, tmp_path, ALONE)
         fetch.run()

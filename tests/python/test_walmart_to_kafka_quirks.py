@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -91,7 +91,7 @@ def repeated(api: WalmartApi, report: Report) -> None:
     calls = searches(api)
     at = [number for number, call in enumerate(calls) if not call.has_cursor]
     assert len(at) == 2
-    assert [call.query for call in calls[at[1] :]][0] == calls[0].query
+    assert calls[at[1]].query == calls[0].query
     assert len(calls) - at[1] == PAGES
     assert report.details["pages_repeated"] == at[1]
 

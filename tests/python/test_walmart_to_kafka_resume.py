@@ -26,13 +26,18 @@ NOW = datetime.now(timezone.utc).replace(microsecond=0)
 GIVEN = orders(900, NOW - timedelta(hours=40), days=1.6, bursts=1, burst_orders=200)
 DATES = {"start_date": f"{NOW - timedelta(days=3):%Y%m%d}", "end_date": f"{NOW + timedelta(days=2):%Y%m%d}"}
 SPANS = {"hours": {"hours": 41}, "dates": DATES, "modified": {"hours": 41, "modified": True}}
-INTERRUPTIONS = ("killed", "stopped", "failed")
+INTERRUPTIONS = [
+    *(("killed", span) for span in SPANS),
+    ("stopped", "dates"),
+    ("stopped", "modified"),
+    ("failed", "hours"),
+]
 
 
 def interrupt(fetch: Fetch, how: str, **span: Any) -> None:
     """End a run in the middle."""
     if how == "killed":
-        fetch.kill("after_commit:4", **span)
+        fetch.kill("after_commit:2", **span)
     elif how == "stopped":
         stop = Stop()
         report = fetch.run(stop=stop, on_progress=lambda stats: stats.rows_written and stop.set(), **span)
@@ -80,7 +85,7 @@ def gone_on_with(fetch: Fetch, span: str, how: str) -> None:
 
 def orders_since(fetch: Fetch) -> None:
     """Orders that came since the interruption arrive with the rest."""
-    fetch.kill("after_commit:4", hours=41)
+    fetch.kill("after_commit:2", hours=41)
     new = order(9_999, datetime.now(timezone.utc) - timedelta(seconds=2))
     fetch.api.put(new)
     fetch.run(hours=41)
@@ -104,7 +109,7 @@ def other_work(fetch: Fetch) -> None:
 
 def restarted(fetch: Fetch) -> None:
     """Restarted, the interrupted run is forgotten."""
-    fetch.kill("after_commit:4", hours=41)
+    fetch.kill("after_commit:2", hours=41)
     before = len(fetch.messages())
     report = fetch.run(hours=41, restart=True)
     assert (report.details["resumed_from"], report.rows_written) == (None, len(GIVEN))
@@ -161,7 +166,7 @@ def terminated(fetch: Fetch) -> None:
 CASES: dict[str, Callable[[Fetch], None]] = {
     "a second run": fenced,
     "other runs between": other_work,
-    **{f"{how}, by {span}": partial(gone_on_with, span=span, how=how) for how in INTERRUPTIONS for span in SPANS},
+    **{f"{how}, by {span}": partial(gone_on_with, span=span, how=how) for how, span in INTERRUPTIONS},
     "new orders between": orders_since,
     "restarted": restarted,
     "finished, by hours": partial(made_anew, span="hours"),

@@ -1,8 +1,9 @@
 //! One batch of a lane into the tables, in one transaction.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::schema::Names;
@@ -10,9 +11,10 @@ use super::transform::{Snapshot, Version};
 use crate::decode::walmart::{CONTRACT, Cell, Parser, Rules, Table};
 use crate::error::{Error, Kind, Result};
 use crate::fault::fault;
-use crate::flow::{Lane, Origin, Refused};
+use crate::flow::{DeadLetters, Lane, Origin, Refused};
+use crate::kafka::TopicDeadLetters;
 use crate::retry::patiently;
-use crate::sql::{Database, Outbox, PositionTable, Transaction, Upsert, Value, in_chunks};
+use crate::sql::{Database, Outbox, PositionTable, Transaction, Upsert, Value, again, in_chunks};
 
 /// How orders get into the tables; the same for all lanes.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ impl Loader {
     ) -> Result<Loaded> {
         let mut broken_off = 0;
         // Of the last attempt: where the reply to its commit is lost, this is what it has done.
-        let written = Mutex::new(Loaded::default());
+        let written = std::sync::Mutex::new(Loaded::default());
         loop {
             let before = &*refused;
             let outcome = patiently("Loading orders", &self.stop, || async {
@@ -91,13 +93,25 @@ impl Loader {
         }
     }
 
-    /// Dead letters that were committed and not sent.
-    pub(super) async fn waiting_letters(&self, lane: Lane) -> Result<Vec<Refused>> {
-        patiently("Reading the outbox", &self.stop, || self.outbox.waiting(&self.database, lane)).await
-    }
-
-    pub(super) async fn forget_letters(&self, lane: Lane, before: i64) -> Result<()> {
-        patiently("Emptying the outbox", &self.stop, || self.outbox.forget(&self.database, lane, before)).await
+    /// Sends the dead letters of a lane that were committed and not sent, while nobody else may have the lane. Returns
+    /// how many.
+    ///
+    /// # Errors
+    /// `Fenced` when another process has taken the lane over: it sends them.
+    pub(super) async fn ship(&self, lane: Lane, to: &Mutex<TopicDeadLetters>) -> Result<u64> {
+        patiently("Sending dead letters", &self.stop, || async {
+            let mut transaction = self.database.begin().await?;
+            self.positions.lock(&mut transaction, lane).await.map_err(again)?;
+            let letters = self.outbox.waiting(&mut transaction, lane).await?;
+            let count = letters.len() as u64;
+            if count > 0 {
+                to.lock().await.send(letters).await?;
+                self.outbox.forget(&mut transaction, lane).await.map_err(again)?;
+            }
+            transaction.commit().await?;
+            Ok(count)
+        })
+        .await
     }
 
     async fn attempt(
@@ -106,7 +120,7 @@ impl Loader {
         next: i64,
         orders: &[Snapshot],
         refused: &mut Vec<Refused>,
-        written: &Mutex<Loaded>,
+        written: &std::sync::Mutex<Loaded>,
     ) -> Result<()> {
         fault("before_transaction");
         let mut transaction = self.database.begin().await?;

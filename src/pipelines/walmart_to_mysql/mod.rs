@@ -66,7 +66,7 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
         rules,
         lanes: BTreeMap::new(),
         connections: config.connections as usize,
-        dead_letters: TopicDeadLetters::new(dead_letters, config.kafka.clone()),
+        dead_letters: TopicDeadLetters::new(dead_letters, config.kafka.clone()).into(),
         guard: Guard::new(config.max_rejected_share),
         stats: stats.clone(),
         total: Total::default(),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::Mutex;
 
 use super::load::{Loaded, Loader};
 use super::transform::Batch;
 use crate::decode::walmart::{Parser, Rules, Table};
 use crate::error::{Error, Result};
 use crate::fault::fault;
-use crate::flow::{DeadLetters, Guard, Lane, Opening, Refused, Sink, Written};
+use crate::flow::{DeadLetters, Guard, Lane, Opening, Sink, Written};
 use crate::kafka::{Records, TopicDeadLetters};
 use crate::stats::Stats;
 
@@ -20,7 +21,7 @@ pub(super) struct OrdersToTables {
     pub(super) lanes: BTreeMap<Lane, Batch>,
     /// Partitions that are loaded at once.
     pub(super) connections: usize,
-    pub(super) dead_letters: TopicDeadLetters,
+    pub(super) dead_letters: Mutex<TopicDeadLetters>,
     pub(super) guard: Guard,
     pub(super) stats: Arc<Stats>,
     pub(super) total: Total,
@@ -35,14 +36,9 @@ pub(super) struct Total {
 }
 
 impl OrdersToTables {
-    /// Sends what stands in the outbox to the dead-letter topic, and forgets it there.
-    async fn send_letters(&mut self, lane: Lane, letters: Vec<Refused>, next: i64) -> Result<()> {
-        if letters.is_empty() {
-            return Ok(());
-        }
-        self.total.dead_letters += letters.len() as u64;
-        self.dead_letters.send(letters).await?;
-        self.loader.forget_letters(lane, next).await?;
+    /// Sends what stands in the outbox to the dead-letter topic.
+    async fn ship(&mut self, lane: Lane) -> Result<()> {
+        self.total.dead_letters += self.loader.ship(lane, &self.dead_letters).await?;
         fault("after_outbox");
         Ok(())
     }
@@ -54,8 +50,7 @@ impl Sink for OrdersToTables {
 
     /// Letters of a former owner that were committed and not sent go out first.
     async fn open(&mut self, opening: Opening<i64>) -> Result<()> {
-        let letters = self.loader.waiting_letters(opening.lane).await?;
-        self.send_letters(opening.lane, letters, opening.start).await?;
+        self.loader.ship(opening.lane, &self.dead_letters).await.map(|sent| self.total.dead_letters += sent)?;
         self.lanes.insert(opening.lane, Batch::at(opening.start));
         Ok(())
     }
@@ -80,7 +75,7 @@ impl Sink for OrdersToTables {
         self.stats.bytes_read.add(bytes);
         if let Err(error) = self.guard.check() {
             let letters = self.lanes.values_mut().flat_map(|batch| std::mem::take(&mut batch.refused)).collect();
-            self.dead_letters.send(letters).await?;
+            self.dead_letters.get_mut().send(letters).await?;
             return Err(error);
         }
         Ok(Written { reach: Some(next), rows, bytes, rest: None })
@@ -107,8 +102,10 @@ impl Sink for OrdersToTables {
             self.total.loaded.add(&done.loaded);
             self.stats.rows_written.add(done.loaded.rows[Table::Order as usize]);
             self.stats.bytes_written.add(done.bytes);
-            self.stats.rows_rejected.add(done.letters.len() as u64);
-            self.send_letters(done.lane, done.letters, done.next).await?;
+            self.stats.rows_rejected.add(done.letters);
+            if done.letters > 0 {
+                self.ship(done.lane).await?;
+            }
         }
         Ok(())
     }
@@ -124,9 +121,8 @@ impl Sink for OrdersToTables {
 
 struct Done {
     lane: Lane,
-    next: i64,
     loaded: Loaded,
-    letters: Vec<Refused>,
+    letters: u64,
     bytes: u64,
 }
 
@@ -136,5 +132,5 @@ async fn load(loader: Arc<Loader>, lane: Lane, mut batch: Batch) -> Result<Done>
     let mut loaded = loader.load(lane, batch.next, &orders, &mut letters).await?;
     loaded.older += batch.older;
     let bytes = orders.iter().map(|order| order.json.len() as u64).sum();
-    Ok(Done { lane, next: batch.next, loaded, letters, bytes })
+    Ok(Done { lane, loaded, letters: letters.len() as u64, bytes })
 }

@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.python.support import topics
@@ -102,8 +102,8 @@ class Fetch:
             order, key = order_of(message), message.key or b""
             assert b'"purchaseOrderId":"%b"' % key in order, (key, order[:100])
             assert message.partition == (murmur2(key) & 0x7FFFFFFF) % count, key
-            asked = datetime.strptime(SENT.fullmatch(message.value or b"")[2].decode(), "%Y-%m-%d %H:%M:%S")
-            assert self.begun - CLOCKS_APART < asked.replace(tzinfo=timezone.utc).timestamp() <= time.time()
+            asked = datetime.fromisoformat(f"{SENT.fullmatch(message.value or b'')[2].decode()}+00:00")
+            assert self.begun - CLOCKS_APART < asked.timestamp() <= time.time()
         return found
 
     def times_sent(self) -> Counter[str]:
