@@ -123,7 +123,13 @@ impl Transaction {
     /// # Errors
     /// When the server refuses it.
     pub async fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
-        let done = sqlx::query_with(sql, bind(values.iter().copied())?).execute(&mut *self.inner).await;
+        self.send(sql, values, true).await
+    }
+
+    /// A statement that comes again is kept prepared; one for the rest of a batch is not.
+    pub(super) async fn send(&mut self, sql: &str, values: &[Value<'_>], comes_again: bool) -> Result<u64> {
+        let query = sqlx::query_with(sql, bind(values.iter().copied())?).persistent(comes_again);
+        let done = query.execute(&mut *self.inner).await;
         Ok(done.map_err(|error| explain(&shortened(sql), error))?.rows_affected())
     }
 

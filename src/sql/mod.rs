@@ -11,4 +11,4 @@ mod statement;
 pub use client::{Database, Transaction};
 pub use outbox::Outbox;
 pub use positions::{Owned, PositionTable, again};
-pub use statement::{Dialect, Upsert, Value, in_chunks, quoted};
+pub use statement::{Dialect, Upsert, Value, quoted};

@@ -104,7 +104,7 @@ impl Upsert {
             head: format!("INSERT INTO {table} ({}) VALUES ", names.join(",")),
             row,
             tail: format!("{alias} ON DUPLICATE KEY UPDATE {changes}"),
-            most_rows,
+            most_rows: most_rows.max(1),
         }
     }
 
@@ -132,7 +132,7 @@ impl Upsert {
         values: impl Fn(&'a R, &mut Vec<Value<'a>>),
     ) -> Result<()> {
         let mut bound = Vec::new();
-        for chunk in in_chunks(rows, self.most_rows) {
+        for chunk in rows.chunks(self.most_rows) {
             let mut sql = String::with_capacity(self.head.len() + self.tail.len() + chunk.len() * (self.row.len() + 1));
             sql.push_str(&self.head);
             bound.clear();
@@ -144,26 +144,8 @@ impl Upsert {
                 values(row, &mut bound);
             }
             sql.push_str(&self.tail);
-            transaction.execute(&sql, &bound).await?;
+            transaction.send(&sql, &bound, chunk.len() == self.most_rows).await?;
         }
         Ok(())
     }
-}
-
-/// Calls of so many items each that few sizes occur.
-pub fn in_chunks<T>(items: &[T], most: usize) -> impl Iterator<Item = &[T]> {
-    let sizes = sizes(most);
-    let mut rest = items;
-    std::iter::from_fn(move || {
-        let size = *sizes.iter().find(|size| **size <= rest.len())?;
-        let (chunk, tail) = rest.split_at(size);
-        rest = tail;
-        Some(chunk)
-    })
-}
-
-fn sizes(most: usize) -> Vec<usize> {
-    let mut sizes = vec![most.max(1)];
-    sizes.extend([100, 25, 5, 1].into_iter().filter(|size| *size < most));
-    sizes
 }

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import files, orders, shapes
+from . import api, files, orders, shapes
 from .broker import Broker, broker
 from .clients import CONSUMER, PRODUCER
 from .contestants import (
@@ -22,8 +22,10 @@ from .contestants import (
     KAFKA_TO_PARQUET,
     OBS_WORKER,
     WALMART_ORDERS,
+    WALMART_TO_KAFKA,
     WALMART_TO_MYSQL,
 )
+from .fetch_course import FetchCourse
 from .file_course import FileCourse
 from .goals import verdicts
 from .lap import LapError
@@ -89,8 +91,13 @@ def _file_races(there: Broker, folder: Path, commands: Sequence[str], chosen: ar
 
 def _order_races(there: Broker, folder: Path, commands: Sequence[str], chosen: argparse.Namespace) -> list[Race]:
     course, races = OrderCourse(there, folder), list[Race]()
+    if chosen.shape not in (orders.NAME, "all"):
+        return races
+    if WALMART_TO_KAFKA in commands:
+        held = api.held(chosen.rows or api.COUNT)
+        races.append(FetchCourse(there, folder).race(held, chosen.rounds, chosen.only))
     of_orders = [command for command in commands if command in (WALMART_ORDERS, WALMART_TO_MYSQL)]
-    if not of_orders or chosen.shape not in (orders.NAME, "all"):
+    if not of_orders:
         return races
     data = orders.write(chosen.rows or orders.COUNT, folder)
     if WALMART_ORDERS in of_orders:
@@ -127,7 +134,8 @@ def document(races: Sequence[Race]) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("command", choices=[*CONTESTANTS, "all"])
-    rows = "rows of either shape, and orders; 500,000 wide, 2,000,000 narrow and 40,000 orders without it"
+    rows = "rows of either shape, and orders; without it 500,000 wide, 2,000,000 narrow, and 20,000 orders from the API"
+    rows += ", 40,000 else"
     parser.add_argument("--rows", type=_count, help=rows)
     parser.add_argument("--files", type=_count, help="files and keys at most, for the races over object stores")
     parser.add_argument("--rounds", type=_count, default=5, help="runs of each contestant (5)")

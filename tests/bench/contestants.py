@@ -56,6 +56,7 @@ CSV_TO_KAFKA = "csv_to_kafka"
 KAFKA_TO_PARQUET = "kafka_to_parquet"
 OBS_WORKER = "obs_worker"
 BUCKET_TO_KAFKA = "bucket_to_kafka"
+WALMART_TO_KAFKA = "walmart_to_kafka"
 WALMART_ORDERS = "walmart_orders"
 WALMART_TO_MYSQL = "walmart_to_mysql"
 
@@ -91,6 +92,10 @@ CONTESTANTS = {
         Contestant("ceiling", "ceiling: pages fetched, not read", "ceiling", Part.CEILING),
         Contestant("boto3", "boto3's paginator", "boto3_pages", Part.PLAIN),
         Contestant("obstore", "obstore's list", "with_obstore", Part.MODERN),
+    ),
+    WALMART_TO_KAFKA: (
+        Contestant("ours", "**pipeline_core**", "ours", Part.OURS),
+        Contestant("original", "http.client + json + confluent-kafka", "original", Part.ORIGINAL, is_slow=True),
     ),
     WALMART_ORDERS: (
         Contestant("ours", "**pipeline_core**, Arrow", "ours", Part.OURS),

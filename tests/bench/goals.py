@@ -12,6 +12,7 @@ from .contestants import (
     KAFKA_TO_PARQUET,
     OBS_WORKER,
     WALMART_ORDERS,
+    WALMART_TO_KAFKA,
     WALMART_TO_MYSQL,
     Contestant,
     Part,
@@ -33,6 +34,7 @@ TIMES_FASTER = {
     (OBS_WORKER, files.COMPUTED.name): {Part.ONE_PROCESS: 1.7},
     (BUCKET_TO_KAFKA, files.MEMORY.name): {Part.PLAIN: 2.0},
     (BUCKET_TO_KAFKA, files.DISK.name): {Part.CEILING: 1.0, Part.PLAIN: 2.0},
+    (WALMART_TO_KAFKA, orders.NAME): {},
     (WALMART_ORDERS, orders.NAME): {Part.ORIGINAL: 15.0, Part.MODERN: 5.0},
     (WALMART_TO_MYSQL, orders.NAME): {Part.CEILING: 0.5, Part.ORIGINAL: 10.0, Part.MODERN: 2.0},
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 if TYPE_CHECKING:
-    from .task import ListTask, LoadTask, ParseTask, SendTask, WorkTask, WriteTask
+    from .task import FetchTask, ListTask, LoadTask, ParseTask, SendTask, WorkTask, WriteTask
 
 ROOT = Path(__file__).parents[2]
 LONGEST_SECONDS = 1200
@@ -49,12 +49,16 @@ class Lap:
     broker_cpu_seconds: float | None = None
     """Of the broker, where it is ours."""
     store_cpu_seconds: float = 0.0
-    """Of the S3 server or the database, where there is one."""
+    """Of the S3 server, the database or the API, where there is one."""
     said: dict[str, Any] = field(default_factory=dict)
     """What else the contestant reported."""
 
 
-def run(module: str, task: SendTask | WriteTask | WorkTask | ListTask | ParseTask | LoadTask, folder: Path) -> Lap:
+def run(
+    module: str,
+    task: SendTask | WriteTask | WorkTask | ListTask | ParseTask | LoadTask | FetchTask,
+    folder: Path,
+) -> Lap:
     """Run a contestant in `folder`.
 
     Raises:

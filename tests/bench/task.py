@@ -117,7 +117,20 @@ class LoadTask:
     database: str
 
 
-Task = TypeVar("Task", SendTask, WriteTask, WorkTask, ListTask, ParseTask, LoadTask)
+@dataclass(frozen=True)
+class FetchTask:
+    """Bring the orders of some days from the API onto a topic; days are those of UTC."""
+
+    servers: str
+    topic: str
+    url: str
+    token: str
+    first_day: str
+    last_day: str
+    """Which is included."""
+
+
+Task = TypeVar("Task", SendTask, WriteTask, WorkTask, ListTask, ParseTask, LoadTask, FetchTask)
 
 
 def perform(kind: type[Task], work: Callable[[Task], dict[str, Any] | None], *, is_abrupt: bool = False) -> None:

@@ -302,3 +302,24 @@ def test_a_migration_that_is_killed_in_the_middle_loses_no_row(killed, share) ->
     found = killed[share].result()
     assert found.ended is None or found.ended.code == 0, found.ended
     assert assert_migrated(found.database, found.before) > 0
+
+
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [("after_renumber", ["purchaseOrderId", "sku"]), ("after_alter", ["purchaseOrderId", "lineNumber"])],
+)
+def test_a_migration_that_is_killed_between_its_steps_loses_no_row(database, place, key) -> None:
+    database.fill(original_rows(), RESTLESS)
+    before = database.rows()
+    fault = f"{place}:1:kill"
+    with Child(database.folder, INIT, fault=fault, environment=database.environment, **database.given()) as child:
+        child.wait_until_killed()
+    middle = database.rows()
+    assert without_number(middle) == without_number(before), "No row is gone even before the migration is finished"
+    assert database.key(ORDER) == key
+    report = database.init()
+    assert assert_migrated(database, before) > 0
+    assert database.rows() == middle, "The numbers that were given are not given again"
+    assert (report["migrated"] is None) == (place == "after_alter")
+    again = database.init()
+    assert (again["created"], again["migrated"]) == ([], None)

@@ -404,12 +404,18 @@ def _parsed(asked: Mapping[str, str], name: str, otherwise: int) -> int:
 def main() -> None:
     """Serve made-up orders until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tests.services.walmart_api", description=__doc__)
-    parser.add_argument("--orders", type=int, default=2_000, metavar="N", help="how many, over the last 30 days")
+    parser.add_argument("--orders", type=int, default=2_000, metavar="N", help="how many")
+    parser.add_argument("--start", type=datetime.fromisoformat, metavar="DAY", help="of the first (30 days ago); UTC")
+    parser.add_argument("--days", type=float, default=30, help="over which they are created (30)")
     parser.add_argument("--bursts", type=int, default=0, metavar="N", help="of 5,000 orders within one minute")
     parser.add_argument("--port", type=int, default=0, help="of 127.0.0.1; any free one if not given")
+    parser.add_argument("--seconds", type=float, default=0, help="that each answer takes (0)")
     chosen = parser.parse_args()
-    start = datetime.now(timezone.utc) - timedelta(days=30)
-    with WalmartApi(orders(chosen.orders, start, bursts=chosen.bursts), port=chosen.port) as api:
+    start = (
+        chosen.start.replace(tzinfo=timezone.utc) if chosen.start else datetime.now(timezone.utc) - timedelta(days=30)
+    )
+    made = orders(chosen.orders, start, chosen.days, bursts=chosen.bursts)
+    with WalmartApi(made, port=chosen.port, seconds=chosen.seconds) as api:
         print(f"export WALMART_BASE_URL={api.url}\nexport WALMART_TOKEN={api.token}", flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
 

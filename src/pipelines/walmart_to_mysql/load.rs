@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use crate::fault::fault;
 use crate::flow::{DeadLetters, Lane, Origin, Refused};
 use crate::kafka::TopicDeadLetters;
 use crate::retry::patiently;
-use crate::sql::{Database, Outbox, PositionTable, Transaction, Upsert, Value, again, in_chunks};
+use crate::sql::{Database, Outbox, PositionTable, Transaction, Upsert, Value, again};
 
 /// How orders get into the tables; the same for all lanes.
 #[derive(Debug)]
@@ -99,19 +100,25 @@ impl Loader {
     /// # Errors
     /// `Fenced` when another process has taken the lane over: it sends them.
     pub(super) async fn ship(&self, lane: Lane, to: &Mutex<TopicDeadLetters>) -> Result<u64> {
+        let sent = AtomicU64::new(0);
         patiently("Sending dead letters", &self.stop, || async {
             let mut transaction = self.database.begin().await?;
             self.positions.lock(&mut transaction, lane).await.map_err(again)?;
-            let letters = self.outbox.waiting(&mut transaction, lane).await?;
-            let count = letters.len() as u64;
-            if count > 0 {
+            // Sent, and the connection was lost before they were forgotten: nobody has added to them since.
+            if sent.load(Relaxed) == 0 {
+                let letters = self.outbox.waiting(&mut transaction, lane).await?;
+                if letters.is_empty() {
+                    return Ok(());
+                }
+                let count = letters.len() as u64;
                 to.lock().await.send(letters).await?;
-                self.outbox.forget(&mut transaction, lane).await.map_err(again)?;
+                sent.store(count, Relaxed);
             }
-            transaction.commit().await?;
-            Ok(count)
+            self.outbox.forget(&mut transaction, lane).await.map_err(again)?;
+            transaction.commit().await
         })
-        .await
+        .await?;
+        Ok(sent.into_inner())
     }
 
     async fn attempt(
@@ -234,7 +241,7 @@ impl Loader {
     /// The versions of orders that the tables hold, locked until the transaction ends.
     async fn known(&self, transaction: &mut Transaction, orders: &[Snapshot]) -> Result<HashMap<i64, Known>> {
         let mut known = HashMap::new();
-        for chunk in in_chunks(orders, IDS) {
+        for chunk in orders.chunks(IDS) {
             let marks = vec!["?"; chunk.len()].join(",");
             let sql = format!(
                 "SELECT purchaseOrderId, statusDate, request_time, topic_offset, fingerprint FROM {} \
@@ -280,7 +287,7 @@ impl Loader {
     }
 
     async fn drop_children(&self, transaction: &mut Transaction, table: Table, lines: &[[i64; 2]]) -> Result<()> {
-        for chunk in in_chunks(lines, IDS) {
+        for chunk in lines.chunks(IDS) {
             let marks = vec!["(?,?)"; chunk.len()].join(",");
             let name = &self.names.tables[table as usize];
             let sql = format!("DELETE FROM {name} WHERE (purchaseOrderId, lineNumber) IN ({marks})");
