@@ -58,8 +58,8 @@ class Config(KafkaSettings, MysqlSettings):
     max_retries: Annotated[
         int, Field(ge=0, description="How often a transaction is tried again after a deadlock or a lock timeout.")
     ] = 10
-    rows_per_statement: Annotated[int, Field(ge=1, le=1200, description="Rows of one INSERT at most.")] = 250
-    connections: Annotated[int, Field(ge=1, le=16, description="Connections; partitions loaded at once.")] = 2
+    rows_per_statement: Annotated[int, Field(ge=1, le=1200, description="Rows of one INSERT at most.")] = 100
+    connections: Annotated[int, Field(ge=1, le=16, description="Connections; partitions loaded at once.")] = 4
     truncate: Annotated[
         bool,
         Field(description="Cut text and round amounts that do not fit their column; else the order is refused."),
