@@ -1,4 +1,4 @@
-//! Moves data between files, object stores and Kafka: nothing lost, nothing twice.
+//! Moves data between files, object stores, Kafka, databases and the Walmart API: nothing lost, nothing twice.
 //!
 //! | room | what is in it |
 //! |---|---|

@@ -51,7 +51,7 @@ class Config(KafkaSettings, MysqlSettings):
     table: Annotated[
         Identifier, Field(max_length=56, description="Table of the order lines; the others are named after it.")
     ] = "walmart_order"
-    batch_size: Annotated[int, Field(gt=0, description="Order lines in one transaction at most.")] = 5000
+    batch_size: Annotated[int, Field(gt=0, description="Messages of a partition in one transaction.")] = 5000
     batch_interval_ms: Annotated[
         int, Field(gt=0, description="Milliseconds that a transaction waits for more orders.")
     ] = 1000

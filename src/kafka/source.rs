@@ -171,7 +171,12 @@ impl TopicSource {
                 Some(known) => known,
                 None => (if self.settings.from_earliest { low } else { high }, None, common.clone()),
             };
-            self.member.check_retention(*lane, start, (low, high))?;
+            self.member.check_retention(*lane, start, (low, high)).map_err(|error| match claimed {
+                Some(_) => {
+                    error.hint("To go on with what the topic has, use a new group id: the position is in the database.")
+                }
+                None => error,
+            })?;
             let stop_at = (self.settings.until == Until::End).then_some(high);
             openings.push((Opening { lane: *lane, start, end: end.map(|last| last + 1), note }, stop_at));
         }

@@ -62,6 +62,8 @@ impl TransactionalProducer {
         if is_note {
             return transactions.commit_records().await;
         }
+        // The commit would wait for them too, but looks only ten times a second.
+        transactions.producer.flush()?;
         fault("before_commit");
         transactions.commit_records().await?;
         fault("after_commit");

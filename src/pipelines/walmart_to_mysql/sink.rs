@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::Mutex;
@@ -127,10 +128,19 @@ struct Done {
 }
 
 async fn load(loader: Arc<Loader>, lane: Lane, mut batch: Batch) -> Result<Done> {
+    let begun = Instant::now();
     let orders = batch.sorted();
     let mut letters = std::mem::take(&mut batch.refused);
     let mut loaded = loader.load(lane, batch.next, &orders, &mut letters).await?;
     loaded.older += batch.older;
+    tracing::debug!(
+        partition = lane,
+        next = batch.next,
+        orders = orders.len(),
+        dead_letters = letters.len(),
+        seconds = begun.elapsed().as_secs_f64(),
+        "loaded a batch"
+    );
     let bytes = orders.iter().map(|order| order.json.len() as u64).sum();
     Ok(Done { lane, loaded, letters: letters.len() as u64, bytes })
 }
