@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "orders"
-COUNT = 40_000
+PARSED = 40_000
+LOADED = 120_000
 APART = 10**15
 """The numbers of two copies: one has 15 digits."""
 
