@@ -46,6 +46,14 @@ impl Database {
         silence: Duration,
         stop: &CancellationToken,
     ) -> Result<Self> {
+        patiently("Reaching the database", stop, || Self::open(settings, connections, silence)).await
+    }
+
+    /// The same for a server that is there.
+    ///
+    /// # Errors
+    /// As `connect`; `Unavailable` where it may be there later.
+    pub async fn open(settings: &Mysql, connections: u32, silence: Duration) -> Result<Self> {
         // Two are compiled in, and rustls does not choose by itself. An error says that one is there already.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let options = options(settings)?;
@@ -65,11 +73,8 @@ impl Database {
                 })
             })
             .connect_lazy_with(options);
-        let row = patiently("Reaching the database", stop, || async {
-            let row = sqlx::query("SELECT VERSION()").fetch_one(&pool).await;
-            row.map_err(|error| explain("Cannot reach the database", error))
-        })
-        .await?;
+        let row = sqlx::query("SELECT VERSION()").fetch_one(&pool).await;
+        let row = row.map_err(|error| explain("Cannot reach the database", error))?;
         let version: String = row.try_get(0).map_err(|error| explain("Cannot read the server's version", error))?;
         let dialect = Dialect::of(&version);
         Ok(Self { pool, dialect, version })

@@ -171,9 +171,7 @@ fn details(config: &Config, database: &Database, total: &Total) -> Map<String, s
 
 /// Whether the database and its tables are there: name of what was looked at, and what was found.
 pub async fn reach(config: &Config) -> Vec<(&'static str, Result<String>)> {
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let database = match Database::connect(&config.mysql, 1, silence(config), &stop).await {
+    let database = match Database::open(&config.mysql, 1, silence(config)).await {
         Ok(database) => database,
         Err(error) => return vec![("database", Err(error))],
     };
