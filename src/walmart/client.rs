@@ -125,10 +125,11 @@ impl Client {
                 .header("WM_QOS.CORRELATION_ID", Uuid::new_v4().to_string())
                 .header(ACCEPT, "application/json");
             let reply = receive(request).await.map_err(|error| broken(&error))?;
-            drop(turn);
             if reply.status != StatusCode::TOO_MANY_REQUESTS {
+                turn.note(&reply.headers);
                 return Ok(reply);
             }
+            drop(turn);
             self.pace.refuse(&reply.headers, refusals)?;
             refusals += 1;
         }
@@ -179,7 +180,6 @@ impl Client {
                     http.get(format!("{base}{target}")).header("WM_SEC.ACCESS_TOKEN", header.clone())
                 })
                 .await?;
-            self.pace.note(&reply.headers);
             if reply.status == StatusCode::OK {
                 return Ok(Some(reply.body));
             }

@@ -1,5 +1,6 @@
 //! How fast to ask: one limiter for all requests of a client.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,18 +31,27 @@ pub(super) struct Pace {
 struct State {
     /// What the API says is left, and when there is more.
     tokens: Option<(u64, Instant)>,
-    /// Requests that have not been answered: the API may not have counted them yet.
-    in_flight: u64,
+    /// How many requests have been sent.
+    sent: u64,
+    /// Numbers of those that have not been answered.
+    in_flight: BTreeSet<u64>,
     /// Nobody may go before.
     not_before: Instant,
 }
 
-/// A request that may be sent; dropped once it is answered.
-pub(super) struct Turn<'a>(&'a Pace);
+/// A request that may be sent, and its number; dropped once it is answered.
+pub(super) struct Turn<'a>(&'a Pace, u64);
+
+impl Turn<'_> {
+    /// Learns from the answer what is left.
+    pub(super) fn note(&self, headers: &HeaderMap) {
+        self.0.note(headers, self.1);
+    }
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.state().in_flight -= 1;
+        self.0.state().in_flight.remove(&self.1);
     }
 }
 
@@ -55,7 +65,10 @@ impl Pace {
             }
             rate => rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok()),
         };
-        Ok(Self { interval, state: Mutex::new(State { tokens: None, in_flight: 0, not_before: Instant::now() }) })
+        Ok(Self {
+            interval,
+            state: Mutex::new(State { tokens: None, sent: 0, in_flight: BTreeSet::new(), not_before: Instant::now() }),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -65,19 +78,21 @@ impl Pace {
     /// Waits until the next request may be sent.
     pub(super) async fn turn(&self) -> Turn<'_> {
         loop {
-            let Some(until) = self.claim(Instant::now()) else { return Turn(self) };
-            tokio::time::sleep_until(until.into()).await;
+            match self.claim(Instant::now()) {
+                Ok(number) => return Turn(self, number),
+                Err(until) => tokio::time::sleep_until(until.into()).await,
+            }
         }
     }
 
     /// Takes the turn, or says when to ask again.
-    fn claim(&self, now: Instant) -> Option<Instant> {
+    fn claim(&self, now: Instant) -> Result<u64, Instant> {
         let mut state = self.state();
         if now < state.not_before {
-            return Some(state.not_before);
+            return Err(state.not_before);
         }
         match &mut state.tokens {
-            Some((0, replenished)) if now < *replenished => return Some(*replenished),
+            Some((0, replenished)) if now < *replenished => return Err(*replenished),
             Some((0, replenished)) => *replenished = now + PROBE,
             Some((left, _)) => *left -= 1,
             None => {}
@@ -85,18 +100,21 @@ impl Pace {
         if let Some(interval) = self.interval {
             state.not_before = now + interval;
         }
-        state.in_flight += 1;
-        None
+        state.sent += 1;
+        let number = state.sent;
+        state.in_flight.insert(number);
+        Ok(number)
     }
 
-    /// Learns from an answer what is left.
-    pub(super) fn note(&self, headers: &HeaderMap) {
+    fn note(&self, headers: &HeaderMap, number: u64) {
         let count = text(headers, "x-current-token-count").and_then(|count| count.parse::<f64>().ok());
         if let (Some(count), Some(wait)) = (count, replenishment(headers)) {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "A float is cut to its range")]
             let left = count as u64;
             let mut state = self.state();
-            state.tokens = Some((left.saturating_sub(state.in_flight), Instant::now() + wait.min(MOST_WAIT)));
+            // Not counted in that answer, perhaps: all that were sent after it, and those before it without an answer.
+            let open = state.in_flight.range(..number).count() as u64 + state.sent - number;
+            state.tokens = Some((left.saturating_sub(open), Instant::now() + wait.min(MOST_WAIT)));
         }
     }
 
@@ -191,7 +209,7 @@ mod tests {
         let soon = (Utc::now().timestamp_millis() + 90_000).to_string();
         let told = headers(&[("retry-after", "7".to_owned()), ("x-next-replenishment-time", soon)]);
         pace.refuse(&told, 0).unwrap();
-        let wait = pace.claim(Instant::now()).unwrap() - Instant::now();
+        let wait = pace.claim(Instant::now()).unwrap_err() - Instant::now();
         assert!(wait > Duration::from_secs(6) && wait <= Duration::from_secs(7), "{wait:?}");
     }
 
@@ -199,21 +217,39 @@ mod tests {
     fn an_empty_bucket_is_waited_for_and_one_goes_first() {
         let pace = Pace::new(None).unwrap();
         let at = Utc::now().timestamp_millis() + 5_000;
-        pace.note(&headers(&[("x-current-token-count", "1".into()), ("x-next-replenishment-time", at.to_string())]));
+        pace.note(&headers(&[("x-current-token-count", "1".into()), ("x-next-replenishment-time", at.to_string())]), 0);
         let now = Instant::now();
-        assert_eq!(pace.claim(now), None);
-        let until = pace.claim(now).unwrap();
+        assert!(pace.claim(now).is_ok());
+        let until = pace.claim(now).unwrap_err();
         assert!(until > now + Duration::from_secs(4));
-        assert_eq!(pace.claim(until), None);
-        assert_eq!(pace.claim(until), Some(until + PROBE));
+        assert!(pace.claim(until).is_ok());
+        assert_eq!(pace.claim(until), Err(until + PROBE));
+    }
+
+    #[test]
+    fn an_answer_counts_nothing_that_was_sent_after_it() {
+        let pace = Pace::new(None).unwrap();
+        let now = Instant::now();
+        let [first, second, third] = [0; 3].map(|_| Turn(&pace, pace.claim(now).unwrap()));
+        let at = (Utc::now().timestamp_millis() + 5_000).to_string();
+        let left = |count: &str| {
+            headers(&[("x-current-token-count", count.to_owned()), ("x-next-replenishment-time", at.clone())])
+        };
+        third.note(&left("2"));
+        assert!(pace.claim(now).is_err(), "the first two may still be counted");
+        drop((second, third));
+        first.note(&left("4"));
+        assert!(pace.claim(now).is_ok(), "two were sent after it");
+        assert!(pace.claim(now).is_ok());
+        assert!(pace.claim(now).is_err());
     }
 
     #[test]
     fn a_rate_spaces_requests() {
         let pace = Pace::new(Some(4.0)).unwrap();
         let now = Instant::now();
-        assert_eq!(pace.claim(now), None);
-        assert_eq!(pace.claim(now), Some(now + Duration::from_millis(250)));
+        assert!(pace.claim(now).is_ok());
+        assert_eq!(pace.claim(now), Err(now + Duration::from_millis(250)));
         assert!(Pace::new(Some(0.0)).is_err());
     }
 
