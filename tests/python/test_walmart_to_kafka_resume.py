@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.services.walmart_faults import Call
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
+HALFWAY = NOW - timedelta(hours=20)
 GIVEN = orders(900, NOW - timedelta(hours=40), days=1.6, bursts=1, burst_orders=200)
 DATES = {"start_date": f"{NOW - timedelta(days=3):%Y%m%d}", "end_date": f"{NOW + timedelta(days=2):%Y%m%d}"}
 SPANS = {"hours": {"hours": 41}, "dates": DATES, "modified": {"hours": 41, "modified": True}}
@@ -40,12 +41,13 @@ def interrupt(fetch: Fetch, how: str, **span: Any) -> None:
         fetch.kill("after_commit:2", **span)
     elif how == "stopped":
         stop = Stop()
+        fetch.api.script(Fault("slow", seconds=2, times=None, when=lambda call: _begins(call) > HALFWAY))
         report = fetch.run(stop=stop, on_progress=lambda stats: stats.rows_written and stop.set(), **span)
+        fetch.api.heal()
         assert (report.status, report.reason) == ("stopped", "stop requested")
         assert report.details["complete_up_to"] < f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
     else:
-        border = NOW - timedelta(hours=20)
-        fetch.api.script(Fault("error", status=400, times=None, when=lambda call: _begins(call) > border))
+        fetch.api.script(Fault("error", status=400, times=None, when=lambda call: _begins(call) > HALFWAY))
         with pytest.raises(SettingsError, match="complete up to"):
             fetch.run(**span)
         fetch.api.heal()
