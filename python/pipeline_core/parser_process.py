@@ -171,8 +171,12 @@ def limit(memory: int | None, output: int | None) -> None:
 
 def attempted(parse: Parse, source: Path, target: Path) -> dict[str, Any] | bytes:
     """Parse one file; the answer for the engine."""
+    process = os.getpid()
     try:
         result = parse(source, target)
+        if os.getpid() != process:
+            # A fork of the parser's that came back from it must not write for us, either.
+            os._exit(0)
         if not os.path.lexists(target):
             write(result, target)
     except BaseException as error:  # noqa: BLE001 - a parser may raise anything

@@ -19,7 +19,7 @@ from tests.services.walmart_faults import Fault
 from tests.services.walmart_orders import NODES, created_ms, milliseconds, modified_ms, node_of, order, order_id, orders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from tests.python.support.children import Ended
@@ -66,8 +66,10 @@ class Flagged:
 
 
 def hours(flags: str, most: int) -> Flagged:
+    """The hours before the call; other tests may have gone on for long since this module was read."""
     ages = (0.1, 0.9, 1.1, 1.9, 2.1, 2.9, 3.1)
-    given = [order(number, NOW - timedelta(hours=age)) for number, age in enumerate(ages)]
+    now = datetime.now(timezone.utc)
+    given = [order(number, now - timedelta(hours=age)) for number, age in enumerate(ages)]
     return Flagged(given, flags, [one for one, age in zip(given, ages, strict=True) if age < most])
 
 
@@ -109,10 +111,10 @@ def sized(flags: str) -> Flagged:
 
 
 SOME = orders(200, NOW - timedelta(hours=5), days=0.2)
-CASES = {
-    "short hours": hours("-H 2", 2),
-    "long hours": hours("--hours 3", 3),
-    "an hour is usual": hours("", 1),
+CASES: dict[str, Flagged | Callable[[], Flagged]] = {
+    "short hours": lambda: hours("-H 2", 2),
+    "long hours": lambda: hours("--hours 3", 3),
+    "an hour is usual": lambda: hours("", 1),
     "short dates": dates("%Y%m%d", "-s", "-e"),
     "long dates": dates("%Y-%m-%d", "--start-date", "--end-date"),
     **{f"a day of {length_hours} hours": whole_day(length_hours, zone, day) for length_hours, zone, day in DAYS},
@@ -144,14 +146,16 @@ def fetch(kafka, walmart_api, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def fetched(kafka, tmp_path_factory, checked) -> Iterator[dict[str, Future[tuple[Fetch, dict[str, Any]]]]]:
-    """The fetch of each case and its report; the checks, which wait longest, have been begun."""
+def fetched(kafka, tmp_path_factory, checked) -> Iterator[dict[str, Future[tuple[Flagged, Fetch, dict[str, Any]]]]]:
+    """Each case with its fetch and report; the checks, which wait longest, have been begun."""
     assert checked
     folder = tmp_path_factory.mktemp("flags")
 
-    def scenario(case: str) -> tuple[Fetch, dict[str, Any]]:
-        with fetching(kafka, folder, CASES[case].given, {}) as fetch:
-            return fetch, called(fetch, CASES[case].flags)
+    def scenario(name: str) -> tuple[Flagged, Fetch, dict[str, Any]]:
+        case = CASES[name]
+        flagged = case if isinstance(case, Flagged) else case()
+        with fetching(kafka, folder, flagged.given, {}) as fetch:
+            return flagged, fetch, called(fetch, flagged.flags)
 
     yield from side_by_side(scenario, CASES)
 
@@ -162,7 +166,7 @@ def test_there_is_a_day_that_is_not_of_24_hours() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_walmart_to_kafka_fetches_what_its_flags_ask_for(fetched, case) -> None:
-    flagged, (fetch, report) = CASES[case], fetched[case].result()
+    flagged, fetch, report = fetched[case].result()
     fetch.assert_exact(flagged.expected)
     assert report["rows_written"] == report["rows_read"] == len(flagged.expected)
     types = [node for node in NODES if node in flagged.flags] or NODES
@@ -199,7 +203,7 @@ def test_modified_orders_are_asked_for_by_the_time_of_their_change(fetch) -> Non
     assert not any({"createdStartDate", "createdEndDate"} & asked.keys() for asked in times)
     begin = milliseconds(min(instant(asked["lastModifiedStartDate"]) for asked in times))
     end = milliseconds(max(instant(asked["lastModifiedEndDate"]) for asked in times))
-    assert 0 <= begin - milliseconds(NOW - timedelta(hours=24)) < 120_000
+    assert 0 <= milliseconds(datetime.now(timezone.utc) - timedelta(hours=24)) - begin < 120_000
     # The API takes both ends in; an order that was changed at the very end may come now or the next time.
     expected = [one for one in given if begin <= modified_ms(one) <= end]
     assert 20 < len(expected) < len(given)
