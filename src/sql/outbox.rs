@@ -1,5 +1,7 @@
 //! Dead letters that are committed with the positions, and sent to their topic afterwards.
 
+use std::collections::HashMap;
+
 use super::client::Transaction;
 use super::statement::{Upsert, Value};
 use crate::error::Result;
@@ -42,12 +44,12 @@ impl Outbox {
     /// When the server refuses them.
     pub async fn put(&self, transaction: &mut Transaction, refused: &[Refused]) -> Result<()> {
         let mut rows = Vec::with_capacity(refused.len());
-        let mut last = (Lane::MIN, i64::MIN, 0);
+        // Orders of one message need not stand together: the parser's come first, then the database's.
+        let mut places = HashMap::new();
         for letter in refused {
             let Origin::Topic { partition, offset, .. } = &letter.origin else { continue };
-            let place = if (last.0, last.1) == (*partition, *offset) { last.2 + 1 } else { 0 };
-            last = (*partition, *offset, place);
-            rows.push((*partition, *offset, place, letter));
+            let place = places.entry((*partition, *offset)).and_modify(|place| *place += 1).or_insert(0);
+            rows.push((*partition, *offset, *place, letter));
         }
         let upsert = Upsert::insert(&self.table, &COLUMNS, 25);
         upsert

@@ -329,6 +329,28 @@ def test_of_an_array_that_the_database_refuses_only_the_guilty_order_is_a_dead_l
     assert [(letter.key, letter.value) for letter in load.letters()] == [(b"k", guilty)]
 
 
+def test_one_message_may_hold_orders_that_the_parser_refuses_and_others_that_the_database_does(load) -> None:
+    load.query(NARROWED["order"])
+    by_parser = [
+        orders.edited(orders.made(number), lambda order: order.update(purchaseOrderId=None)) for number in (1, 2)
+    ]
+    by_database = [too_long_for_the_database(number, orders.made(number)) for number in (3, 7)]
+    other = too_long_for_the_database(5, orders.made(5))
+    load.send((b"k", array(by_parser[0], by_database[0], by_parser[1], by_database[1], orders.made(9))), (b"l", other))
+    report = load.run(max_rejected_share=1)
+    load.assert_exact([orders.made(9)])
+    assert (report.rows_rejected, report.details["retries"]) == (5, 0)
+    assert sorted(letter.value or b"" for letter in load.letters()) == sorted([*by_parser, *by_database, other])
+
+
+def test_more_that_the_database_refuses_than_allowed_ends_the_run(load) -> None:
+    load.query(NARROWED["order"])
+    load.send(*[too_long_for_the_database(number, orders.made(number)) for number in range(150)])
+    with pytest.raises(RejectedError, match="max_rejected_share"):
+        load.run(batch_size=120)
+    assert len(load.letters()) >= 100
+
+
 def test_orders_of_which_the_database_takes_none_are_all_dead_letters(load) -> None:
     load.query(NARROWED["charge"])
     sent = [too_long_for_the_database(number, orders.made(number)) for number in range(7)]

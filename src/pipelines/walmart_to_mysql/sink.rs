@@ -12,7 +12,7 @@ use super::transform::Batch;
 use crate::decode::walmart::{Parser, Rules, Table};
 use crate::error::{Error, Result};
 use crate::fault::fault;
-use crate::flow::{DeadLetters, Guard, Lane, Opening, Sink, Written};
+use crate::flow::{DeadLetters, Guard, Lane, Opening, Refused, Sink, Written};
 use crate::kafka::{Records, TopicDeadLetters};
 use crate::stats::Stats;
 
@@ -107,8 +107,11 @@ impl Sink for OrdersToTables {
             if done.letters > 0 {
                 self.ship(done.lane).await?;
             }
+            for letter in &done.by_database {
+                self.guard.refuse(letter);
+            }
         }
-        Ok(())
+        self.guard.check()
     }
 
     fn forget(&mut self, lanes: &[Lane]) {
@@ -124,6 +127,8 @@ struct Done {
     lane: Lane,
     loaded: Loaded,
     letters: u64,
+    /// Those of the letters that the parser had accepted.
+    by_database: Vec<Refused>,
     bytes: u64,
 }
 
@@ -131,6 +136,7 @@ async fn load(loader: Arc<Loader>, lane: Lane, mut batch: Batch) -> Result<Done>
     let begun = Instant::now();
     let orders = batch.sorted();
     let mut letters = std::mem::take(&mut batch.refused);
+    let by_parser = letters.len();
     let mut loaded = loader.load(lane, batch.next, &orders, &mut letters).await?;
     loaded.older += batch.older;
     tracing::debug!(
@@ -142,5 +148,6 @@ async fn load(loader: Arc<Loader>, lane: Lane, mut batch: Batch) -> Result<Done>
         "loaded a batch"
     );
     let bytes = orders.iter().map(|order| order.json.len() as u64).sum();
-    Ok(Done { lane, loaded, letters: letters.len() as u64, bytes })
+    let count = letters.len() as u64;
+    Ok(Done { lane, loaded, letters: count, by_database: letters.split_off(by_parser), bytes })
 }
