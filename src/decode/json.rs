@@ -133,38 +133,68 @@ pub fn quote_into(out: &mut Vec<u8>, text: &str, ascii: bool) {
 
 /// Appends `text` escaped for the inside of a JSON string.
 pub fn escape_into(out: &mut Vec<u8>, text: &str, ascii: bool) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let unicode = |out: &mut Vec<u8>, unit: u16| {
-        out.extend_from_slice(b"\\u");
-        out.extend([12, 8, 4, 0].map(|shift| HEX[usize::from(unit >> shift & 15)]));
-    };
+    if ascii {
+        return escape_as_ascii(out, text);
+    }
+    let mut rest = text.as_bytes();
+    loop {
+        let (clean, special) = rest.split_at(clean(rest));
+        out.extend_from_slice(clean);
+        let Some((first, after)) = special.split_first() else { return };
+        escape_letter(out, char::from(*first));
+        rest = after;
+    }
+}
+
+fn escape_as_ascii(out: &mut Vec<u8>, text: &str) {
     let mut clean = 0;
     for (at, letter) in text.char_indices() {
-        let short = match letter {
-            '"' => Some(b'"'),
-            '\\' => Some(b'\\'),
-            '\n' => Some(b'n'),
-            '\r' => Some(b'r'),
-            '\t' => Some(b't'),
-            '\u{8}' => Some(b'b'),
-            '\u{c}' => Some(b'f'),
-            _ => None,
-        };
-        let is_plain = short.is_none() && letter >= ' ' && !(ascii && letter > '\u{7e}');
-        if is_plain {
-            continue;
-        }
-        out.extend_from_slice(&text.as_bytes()[clean..at]);
-        clean = at + letter.len_utf8();
-        if let Some(short) = short {
-            out.extend([b'\\', short]);
-        } else {
-            for unit in letter.encode_utf16(&mut [0; 2]) {
-                unicode(out, *unit);
-            }
+        if !(' '..='~').contains(&letter) || matches!(letter, '"' | '\\') {
+            out.extend_from_slice(&text.as_bytes()[clean..at]);
+            clean = at + letter.len_utf8();
+            escape_letter(out, letter);
         }
     }
     out.extend_from_slice(&text.as_bytes()[clean..]);
+}
+
+fn escape_letter(out: &mut Vec<u8>, letter: char) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match letter {
+        '"' | '\\' => letter as u8,
+        '\n' => b'n',
+        '\r' => b'r',
+        '\t' => b't',
+        '\u{8}' => b'b',
+        '\u{c}' => b'f',
+        _ => {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                let [a, b, c, d] = [12, 8, 4, 0].map(|shift| HEX[usize::from(*unit >> shift & 15)]);
+                out.extend_from_slice(&[b'\\', b'u', a, b, c, d]);
+            }
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+/// How many bytes stand before the first that a JSON string must escape.
+fn clean(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    let (words, rest) = bytes.as_chunks();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let (quote, slash) = (word ^ (ONES * 0x22), word ^ (ONES * 0x5c));
+        // The top bit of a byte that is below a blank, or is one of the two; bytes above the first may be marked too.
+        let marked = (word.wrapping_sub(ONES * 0x20) & !word)
+            | (quote.wrapping_sub(ONES) & !quote)
+            | (slash.wrapping_sub(ONES) & !slash);
+        if marked & (ONES * 0x80) != 0 {
+            return at * 8 + (marked & (ONES * 0x80)).trailing_zeros() as usize / 8;
+        }
+    }
+    let special = rest.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'));
+    bytes.len() - rest.len() + special.unwrap_or(rest.len())
 }
 
 /// True when the bytes are ASCII that a JSON string holds unescaped.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::fault::fault;
 
 /// Loads and saves one small blob.
 pub trait Checkpoints: Send {
@@ -31,7 +32,7 @@ impl FileCheckpoints {
         match std::fs::read_to_string(path) {
             Ok(blob) => Ok(Some(blob)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(format!("Cannot read the checkpoint {}", path.display()), error)),
+            Err(error) => Err(unread(path, error)),
         }
     }
 
@@ -39,6 +40,22 @@ impl FileCheckpoints {
         let mut name = self.path.clone().into_os_string();
         name.push(".previous");
         name.into()
+    }
+
+    /// The last generation and the one before it, where they are there: for who can tell whether one is damaged.
+    ///
+    /// # Errors
+    /// When a file is there and cannot be read.
+    pub fn generations(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for path in [&self.path, &self.previous()] {
+            match std::fs::read(path) {
+                Ok(bytes) => found.push(String::from_utf8_lossy(&bytes).into_owned()),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unread(path, error)),
+            }
+        }
+        Ok(found)
     }
 
     fn replace(&self, blob: &str) -> std::io::Result<()> {
@@ -51,9 +68,14 @@ impl FileCheckpoints {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        fault("in_checkpoint");
         staged.persist(&self.path)?;
         std::fs::File::open(folder)?.sync_all()
     }
+}
+
+fn unread(path: &Path, error: std::io::Error) -> Error {
+    Error::io(format!("Cannot read the checkpoint {}", path.display()), error)
 }
 
 impl Checkpoints for FileCheckpoints {

@@ -3,13 +3,26 @@
 use std::fmt;
 use std::future::Future;
 
+use super::headers::Headers;
 use crate::error::{Error, Kind, Result};
 
 /// Where a record came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    File { name: String, line: u64, byte: u64 },
-    Topic { topic: String, partition: i32, offset: i64 },
+    File {
+        name: String,
+        line: u64,
+        byte: u64,
+    },
+    Topic {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    },
+    /// Of a database: its key tells which document it is.
+    Collection {
+        name: String,
+    },
 }
 
 impl fmt::Display for Origin {
@@ -17,6 +30,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File { name, line, .. } => write!(f, "{name}, line {line}"),
             Self::Topic { topic, partition, offset } => write!(f, "{topic}, partition {partition}, offset {offset}"),
+            Self::Collection { name } => f.write_str(name),
         }
     }
 }
@@ -26,16 +40,27 @@ impl fmt::Display for Origin {
 pub struct Refused {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
+    /// Its own, before it was refused.
+    pub headers: Headers,
+    /// Its own, in milliseconds since 1970.
+    pub time: Option<i64>,
     pub reason: String,
     pub origin: Origin,
 }
 
 impl Refused {
+    /// One that has no headers and no time of its own.
+    #[must_use]
+    pub fn new(key: Option<Vec<u8>>, value: Option<Vec<u8>>, reason: impl Into<String>, origin: Origin) -> Self {
+        Self { key, value, headers: Headers::default(), time: None, reason: reason.into(), origin }
+    }
+
     /// Bytes it holds in memory.
     #[must_use]
     pub fn held(&self) -> usize {
         size_of::<Self>()
             + self.reason.len()
+            + self.headers.held()
             + self.key.as_ref().map_or(0, Vec::capacity)
             + self.value.as_ref().map_or(0, Vec::capacity)
     }

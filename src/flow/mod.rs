@@ -7,6 +7,7 @@
 mod checkpoints;
 mod dead_letters;
 mod drive;
+mod headers;
 mod ledger;
 pub mod memory;
 mod positions;
@@ -17,6 +18,7 @@ use std::future::Future;
 pub use checkpoints::{Checkpoints, FileCheckpoints};
 pub use dead_letters::{DeadLetters, Guard, Origin, Refused};
 pub use drive::{Ended, Policy, drive, drive_for};
+pub use headers::{Headers, pack};
 pub use ledger::{Admitted, Ledger, MOST_FAILURES};
 pub use positions::Positions;
 pub use until::Until;

@@ -9,6 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use secrecy::ExposeSecret;
+use tracing::Span;
 
 use crate::config;
 use crate::error::{Error, Kind, Result};
@@ -92,25 +93,33 @@ impl Trouble {
 }
 
 /// Carries librdkafka's logs and errors.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Watch {
     pub(super) trouble: Trouble,
+    /// Who made the client: librdkafka logs on threads of its own.
+    maker: Span,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { trouble: Trouble::default(), maker: Span::current() }
+    }
 }
 
 impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
+        self.maker.in_scope(|| match level {
             // A connection that fails is told by the error that it leads to, if it does.
             _ if facility == "FAIL" => tracing::debug!(target: "pipeline_core::kafka", facility, "{message}"),
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 tracing::warn!(target: "pipeline_core::kafka", facility, "{message}");
             }
             _ => tracing::debug!(target: "pipeline_core::kafka", facility, "{message}"),
-        }
+        });
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "pipeline_core::kafka", %error, "{reason}");
+        self.maker.in_scope(|| tracing::debug!(target: "pipeline_core::kafka", %error, "{reason}"));
         self.trouble.note(of_kafka(reason, error));
     }
 }

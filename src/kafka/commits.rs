@@ -8,10 +8,10 @@ use rdkafka::message::{Header, OwnedHeaders};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{ASK, of_kafka};
+use super::closing::GroupConsumer;
 use super::dead_letters;
 use super::fence::Breath;
 use super::group::offset_list;
-use super::poller::GroupConsumer;
 use super::producer::{Outgoing, Producer, ProducerSettings};
 use super::topics::{TopicSpec, ensure_topic};
 use super::transaction::Transactions;
@@ -49,6 +49,7 @@ pub struct Commits {
     breath: Arc<Breath>,
     kafka: config::Kafka,
     topic: String,
+    pipeline: &'static str,
     transactional_id: String,
     stop: CancellationToken,
     transactions: Option<Transactions>,
@@ -67,10 +68,21 @@ impl Commits {
         breath: Arc<Breath>,
         kafka: config::Kafka,
         topic: String,
+        pipeline: &'static str,
         transactional_id: String,
         stop: CancellationToken,
     ) -> Self {
-        Self { consumer, breath, kafka, topic, transactional_id, stop, transactions: None, dead_letter_topic: None }
+        Self {
+            consumer,
+            breath,
+            kafka,
+            topic,
+            pipeline,
+            transactional_id,
+            stop,
+            transactions: None,
+            dead_letter_topic: None,
+        }
     }
 
     /// Makes the producer; a former one of the same name is fenced, and what it left open comes to nothing.
@@ -132,7 +144,9 @@ impl Commits {
         if transactions.abort().await {
             return true;
         }
-        self.transactions = None;
+        if let Some(transactions) = self.transactions.take() {
+            transactions.leave();
+        }
         false
     }
 
@@ -157,7 +171,7 @@ impl Commits {
         }
         if let Some(topic) = &self.dead_letter_topic {
             for refused in &commit.refused {
-                dead_letters::send(&producer, topic, refused)?;
+                dead_letters::send(&producer, topic, self.pipeline, refused)?;
             }
         }
         let offsets = offset_list(&self.topic, commit.positions.iter().cloned())?;

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::{Receiver, channel};
+use tracing::Span;
 
 use super::client::{ASK, Client, base_config, of_kafka, with_properties};
+use super::closing::GroupConsumer;
 use super::fence::Breath;
 use super::note;
-use super::poller::{GroupConsumer, Polled, Poller, Rebalances, give_back, take_over};
+use super::poller::{Polled, Poller, Rebalances, give_back, take_over};
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::flow::Lane;
@@ -22,6 +24,9 @@ pub(super) const NO_PARTITION: Duration = Duration::from_secs(5);
 
 /// librdkafka's own default.
 pub(super) const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Bytes of a short message that waits in librdkafka: some 400 beside its own.
+const MESSAGE: usize = 640;
 
 /// How a member joins.
 #[derive(Debug)]
@@ -59,8 +64,11 @@ impl Member {
     /// # Errors
     /// When the broker cannot be reached, the topic is missing, or the broker does not keep commit metadata.
     pub(super) fn join(membership: &Membership<'_>, kafka: &config::Kafka) -> Result<Self> {
+        let client = Client::new(kafka, Some(membership.group_id))?;
+        let partitions = tokio::task::block_in_place(|| client.existing_partitions(membership.topic))?;
         let mut config = base_config(kafka);
         let fetch_bytes = membership.fetch_bytes;
+        let ahead = fetch_bytes / MESSAGE / usize::try_from(partitions).unwrap_or(1).max(1);
         config
             .set("session.timeout.ms", membership.session.as_millis().to_string())
             .set("heartbeat.interval.ms", membership.heartbeat.as_millis().to_string())
@@ -73,21 +81,19 @@ impl Member {
             .set("isolation.level", "read_committed")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("queued.max.messages.kbytes", (fetch_bytes / 1024).max(1024).to_string())
-            // librdkafka needs some 400 bytes a message beside its own, which the limit above leaves out, and an answer
-            // is as large as it is once it is decompressed: few messages ahead, small answers.
-            .set("queued.min.messages", "5000")
+            // Of each partition; the limit above leaves out what librdkafka needs beside a message's own bytes.
+            .set("queued.min.messages", ahead.clamp(100, 5000).to_string())
+            // An answer is as large as it is once it is decompressed: small ones.
             .set("fetch.max.bytes", (fetch_bytes / 8).max(1_000_000).to_string())
             .set("fetch.message.max.bytes", (fetch_bytes / 32).max(16 * 1024).to_string())
             .set("fetch.queue.backoff.ms", "2");
         let mut config = with_properties(config, kafka);
         config.set("group.id", membership.group_id);
-        let client = Client::new(kafka, Some(membership.group_id))?;
-        tokio::task::block_in_place(|| client.existing_partitions(membership.topic))?;
-        let consumer: GroupConsumer = config
+        let consumer: BaseConsumer<Rebalances> = config
             .create_with_context(Rebalances::default())
             .map_err(|error| of_kafka("Cannot make a consumer", error))?;
         consumer.subscribe(&[membership.topic]).map_err(|error| of_kafka("Cannot subscribe", error))?;
-        let consumer = Arc::new(consumer);
+        let consumer = Arc::new(GroupConsumer::from(consumer));
         let breath = Arc::new(Breath::new(membership.session));
         let (to, polled) = channel(16);
         let polling = Poller {
@@ -96,7 +102,9 @@ impl Member {
             to,
             max_poll_interval: membership.max_poll_interval,
         };
-        let thread = std::thread::Builder::new().name("kafka-poller".to_owned()).spawn(move || polling.run());
+        let maker = Span::current();
+        let thread = std::thread::Builder::new().name("kafka-poller".to_owned());
+        let thread = thread.spawn(move || maker.in_scope(|| polling.run()));
         let poller = thread.map_err(|error| Error::io("Cannot start a thread", error))?;
         let joined = Self {
             consumer,
@@ -214,7 +222,14 @@ impl Member {
         let mark = note::encode(Some(0), &self.group_id)?;
         let of = |error| of_kafka("Cannot commit offsets", error);
         let offsets = offset_list(&self.topic, [(0, 0, mark.clone())])?;
-        client.consumer.commit(&offsets, CommitMode::Sync).map_err(of)?;
+        let since = Instant::now();
+        // A broker that has just started still loads its groups.
+        while let Err(error) = client.consumer.commit(&offsets, CommitMode::Sync).map_err(of) {
+            if !error.is_transient() || since.elapsed() > ASK {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
         let found = client.consumer.committed_offsets(self.list([0]), ASK).map_err(of)?;
         if found.elements().first().is_some_and(|element| element.metadata() == mark) {
             return Ok(());
@@ -234,11 +249,6 @@ impl Drop for Member {
         if let Some(poller) = self.poller.take() {
             let _ = poller.join();
         }
-        // A rebalance that nobody has answered would keep the consumer from closing: first an assignment, then a revoke.
-        let _ = take_over(&self.consumer, &TopicPartitionList::new());
-        if let Ok(all) = self.consumer.assignment() {
-            let _ = give_back(&self.consumer, &all);
-        }
     }
 }
 
@@ -254,4 +264,63 @@ pub(super) fn offset_list(
         element.set_metadata(metadata);
     }
     Ok(offsets)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    /// Longer than the broker waits for a group's first members.
+    const SESSION: Duration = Duration::from_secs(4);
+    const MEMBERS: usize = 48;
+
+    fn member(group_id: &str, kafka: &config::Kafka) -> Member {
+        let membership = Membership {
+            topic: "t",
+            group_id,
+            session: SESSION,
+            heartbeat: SESSION / 10,
+            max_poll_interval: MAX_POLL_INTERVAL,
+            fetch_bytes: 1024 * 1024,
+        };
+        let mut member = Member::join(&membership, kafka).unwrap();
+        while !matches!(member.polled.blocking_recv().unwrap(), Polled::Assigned(_)) {}
+        member.take_over([(0, 0)]).unwrap();
+        // What librdkafka says from now on stands in its queue.
+        member.polled.close();
+        member.poller.take().unwrap().join().unwrap();
+        member
+    }
+
+    /// Closing it would wait for ever for what librdkafka does not answer any more.
+    #[test]
+    fn a_member_that_has_not_heard_of_the_end_of_its_session_is_closed_at_once() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        let kafka = config::Kafka { bootstrap_servers: cluster.bootstrap_servers(), ..config::Kafka::default() };
+        let kafka = &kafka;
+        let members: Vec<Member> = std::thread::scope(|scope| {
+            let joining = (0..MEMBERS).map(|number| scope.spawn(move || member(&format!("g{number}"), kafka)));
+            joining.collect::<Vec<_>>().into_iter().map(|joining| joining.join().unwrap()).collect()
+        });
+        cluster.broker_down(1).unwrap();
+        while !members.iter().all(|member| member.consumer.assignment_lost()) {
+            std::thread::sleep(SESSION / 10);
+        }
+        let (tell, closed) = mpsc::channel();
+        for member in members {
+            let tell = tell.clone();
+            std::thread::spawn(move || {
+                drop(member);
+                tell.send(()).unwrap();
+            });
+        }
+        for number in 0..MEMBERS {
+            assert_eq!(closed.recv_timeout(Duration::from_secs(10)), Ok(()), "{number} of {MEMBERS} were closed");
+        }
+    }
 }

@@ -12,6 +12,9 @@ use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::retry::PATIENCE;
 
+/// The segment that is written to is not compacted.
+const PROPERTIES: [(&str, &str); 1] = [("segment.bytes", "67108864")];
+
 /// Sends records and remembers something of them, together or not at all.
 #[derive(Debug)]
 pub struct TransactionLog {
@@ -37,8 +40,13 @@ impl TransactionLog {
         role: ProducerSettings,
         stop: CancellationToken,
     ) -> Result<Self> {
-        let spec =
-            TopicSpec { partitions: Some(1), replication_factor, is_compacted: true, ..TopicSpec::named(&topic) };
+        let spec = TopicSpec {
+            partitions: Some(1),
+            replication_factor,
+            is_compacted: true,
+            properties: &PROPERTIES,
+            ..TopicSpec::named(&topic)
+        };
         ensure_topic(kafka, spec).await?;
         let role = ProducerSettings { transactional_id: Some(id.clone()), ..role };
         let producer = TransactionalProducer::begin(kafka, role, stop.clone()).await?;
@@ -57,6 +65,17 @@ impl TransactionLog {
     /// When the broker does not answer.
     pub fn read(&self, take: impl FnMut(&str, Option<&str>)) -> Result<()> {
         tokio::task::block_in_place(|| read(&self.kafka, &self.topic, take))
+    }
+
+    /// The same for who only looks; nothing where there is no such topic.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn look(kafka: &config::Kafka, topic: &str, take: impl FnMut(&str, Option<&str>)) -> Result<()> {
+        match tokio::task::block_in_place(|| read(kafka, topic, take)) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     /// Sends the records until they are there, once.
@@ -79,7 +98,7 @@ impl TransactionLog {
         self.transactions += 1;
         let mark = format!("{}.{}.{}", std::process::id(), chrono::Utc::now().timestamp_micros(), self.transactions);
         let Self { producer, kafka, marker, topic, stop, .. } = self;
-        records.push((topic.as_str(), marker.clone().into_bytes(), Some(mark.clone().into_bytes())));
+        records.push(KeyedRecord::new(topic, marker.as_str(), Some(mark.clone().into_bytes())));
         deliver(producer, &records, is_note, stop, || {
             let mut last = None;
             read(kafka, topic, |key, found| {

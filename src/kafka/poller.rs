@@ -2,6 +2,7 @@
 //! however slow the sink is, so that the group keeps us.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::client::{Watch, of_kafka};
+use super::closing::{GroupConsumer, answer};
 use super::fence::Breath;
 use super::message::Records;
 use crate::error::{Error, Kind};
@@ -23,8 +25,8 @@ use crate::error::{Error, Kind};
 #[derive(Debug)]
 pub(super) enum Polled {
     Records(i32, Records),
-    /// So far there is no more in the partition.
-    EndOf(i32),
+    /// So far there is no more in the partition; and where it goes on, past what is no message.
+    EndOf(i32, Option<i64>),
     Assigned(Vec<i32>),
     Revoked {
         partitions: Vec<i32>,
@@ -39,7 +41,9 @@ pub(super) struct Rebalances {
     pub(super) watch: Watch,
     waiting: Mutex<Vec<Polled>>,
     /// Set when the consumer is closed: a revoke then needs no settling.
-    pub(super) is_closing: std::sync::atomic::AtomicBool,
+    pub(super) is_closing: AtomicBool,
+    /// Set when one has been answered since.
+    pub(super) has_answered: AtomicBool,
 }
 
 impl ClientContext for Rebalances {
@@ -56,28 +60,21 @@ impl ConsumerContext for Rebalances {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions: Vec<i32> =
             list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
-        let is_closing = self.is_closing.load(std::sync::atomic::Ordering::SeqCst);
+        if self.is_closing.load(Ordering::SeqCst) {
+            answer(consumer);
+            self.has_answered.store(true, Ordering::SeqCst);
+            return;
+        }
         let polled = match event {
-            // librdkafka does not close before each rebalance has been answered.
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS if is_closing => {
-                let _ = take_over(consumer, list);
-                return;
-            }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Polled::Assigned(partitions),
-            _ if is_closing => {
-                let _ = give_back(consumer, list);
-                return;
-            }
             _ => Polled::Revoked { partitions, lost: consumer.assignment_lost() },
         };
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(polled);
     }
 }
 
-pub(super) type GroupConsumer = BaseConsumer<Rebalances>;
-
 /// Answers an assignment.
-pub(super) fn take_over(consumer: &GroupConsumer, list: &TopicPartitionList) -> KafkaResult<()> {
+pub(super) fn take_over(consumer: &BaseConsumer<Rebalances>, list: &TopicPartitionList) -> KafkaResult<()> {
     match consumer.rebalance_protocol() {
         RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
         _ => consumer.assign(list),
@@ -85,7 +82,7 @@ pub(super) fn take_over(consumer: &GroupConsumer, list: &TopicPartitionList) -> 
 }
 
 /// Answers a revoke.
-pub(super) fn give_back(consumer: &GroupConsumer, list: &TopicPartitionList) -> KafkaResult<()> {
+pub(super) fn give_back(consumer: &BaseConsumer<Rebalances>, list: &TopicPartitionList) -> KafkaResult<()> {
     match consumer.rebalance_protocol() {
         RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
         _ => consumer.unassign(),
@@ -114,6 +111,12 @@ pub(super) struct Poller {
 }
 
 impl Poller {
+    /// Where librdkafka stands, which needs no broker for it.
+    fn position(&self, partition: i32) -> Option<i64> {
+        let positions = self.consumer.position().ok()?;
+        positions.elements().iter().find(|element| element.partition() == partition)?.offset().to_raw()
+    }
+
     /// Polls until the other side has gone.
     pub(super) fn run(self) {
         let mut packs: BTreeMap<i32, Records> = BTreeMap::new();
@@ -145,7 +148,8 @@ impl Poller {
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     since = None;
-                    self.hand_on_all(&mut packs) && self.hand_on(Polled::EndOf(partition))
+                    let position = self.position(partition);
+                    self.hand_on_all(&mut packs) && self.hand_on(Polled::EndOf(partition, position))
                 }
                 Some(Err(error)) => match failure(&error, &self.consumer.context().watch) {
                     Some(error) => self.hand_on(Polled::Failed(error)),

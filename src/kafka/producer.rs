@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
 use super::client::{ASK, Watch, base_config, of_kafka, with_properties};
 use super::embedded::{self, PARTITION_BYTES};
 use crate::config;
 use crate::error::{Error, Kind, Result};
+use crate::flow::Headers;
 
 #[derive(Debug, Clone)]
 pub struct ProducerSettings {
@@ -42,6 +43,8 @@ pub(super) struct Deliveries {
 #[derive(Debug, Default)]
 struct State {
     failure: Option<Error>,
+    /// Records that were not accepted, that of `failure` among them.
+    failed: u64,
     too_large: Vec<TooLarge>,
     /// Bytes by partition, on the embedded broker.
     stored: HashMap<(String, i32), u64>,
@@ -50,6 +53,18 @@ struct State {
 impl Deliveries {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The first failure, and how many there were since the last call.
+    fn take_failure(&mut self) -> Option<Error> {
+        let failed = std::mem::take(&mut self.failed);
+        let failure = self.failure.take()?;
+        Some(match failed {
+            0 | 1 => failure,
+            _ => Error::new(failure.kind(), format!("{failure}; nor were {} others", failed - 1)).caused_by(failure),
+        })
     }
 }
 
@@ -80,7 +95,9 @@ impl ProducerContext for Deliveries {
             }
             Err((error, message)) => {
                 let what = format!("A record for {} was not accepted", message.topic());
-                self.state().failure.get_or_insert_with(|| of_kafka(&what, error.clone()));
+                let mut state = self.state();
+                state.failure.get_or_insert_with(|| of_kafka(&what, error.clone()));
+                state.failed += 1;
             }
         }
     }
@@ -105,14 +122,29 @@ fn stored_size(message: &impl Message) -> u64 {
     (message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len) + 70) as u64
 }
 
+/// Headers as librdkafka takes them.
+pub(super) fn owned(headers: &Headers) -> OwnedHeaders {
+    headers.iter().fold(OwnedHeaders::new(), |owned, (key, value)| owned.insert(Header { key, value }))
+}
+
 /// A record to send.
 #[derive(Debug, Default)]
 pub struct Outgoing<'a> {
+    /// Without one, its key decides.
+    pub partition: Option<i32>,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: Option<OwnedHeaders>,
     /// Names the record again if it turns out too large.
     pub ticket: usize,
+}
+
+impl Outgoing<'_> {
+    /// The same with these headers.
+    #[must_use]
+    pub fn bearing(self, headers: &Headers) -> Self {
+        Self { headers: Some(owned(headers)), ..self }
+    }
 }
 
 /// Sends records; idempotent, acknowledged by all replicas.
@@ -133,6 +165,12 @@ impl std::fmt::Debug for Producer {
 /// A batch on its way to the broker, in bytes.
 const BATCH: usize = 1_000_000;
 
+/// How often a long wait is told.
+const SAID: Duration = Duration::from_secs(10);
+
+/// How long a record waits for room before it is looked what else there is.
+const WAIT: Duration = Duration::from_millis(20);
+
 /// On the embedded broker, so much may be on its way at a time.
 const EMBEDDED_STEP: u64 = 1024 * 1024;
 
@@ -140,6 +178,8 @@ impl Producer {
     /// # Errors
     /// When a setting is wrong.
     pub fn new(settings: &config::Kafka, role: &ProducerSettings) -> Result<Self> {
+        // A message that is larger than the queue would wait for ever.
+        let queue = role.buffer_bytes.max(2 * role.max_message_bytes);
         let mut config = base_config(settings);
         config
             .set("enable.idempotence", "true")
@@ -150,9 +190,13 @@ impl Producer {
             .set("message.max.bytes", role.max_message_bytes.to_string())
             .set("batch.size", role.max_message_bytes.min(BATCH).to_string())
             .set("batch.num.messages", "100000")
-            .set("queue.buffering.max.kbytes", (role.buffer_bytes / 1024).max(1024).to_string())
+            .set("queue.buffering.max.kbytes", (queue / 1024).max(1024).to_string())
             // librdkafka needs some 300 bytes a message beside its own, which the limit above leaves out.
             .set("queue.buffering.max.messages", (role.buffer_bytes / 512).max(10_000).to_string());
+        if role.compression == "gzip" {
+            // Its default takes two and a half times as long for an eighth less.
+            config.set("compression.level", "1");
+        }
         if let Some(timeout) = role.transaction_timeout {
             config.set("transaction.timeout.ms", timeout.as_millis().to_string());
         }
@@ -173,42 +217,57 @@ impl Producer {
     /// # Errors
     /// `Rejected` when the record is larger than the topic takes: only this one is refused. All others end the run.
     pub fn send(&self, topic: &str, outgoing: Outgoing<'_>) -> Result<()> {
+        let mut left = Some(outgoing);
+        while let Some(outgoing) = left {
+            left = self.offer(topic, outgoing, WAIT)?;
+        }
+        Ok(())
+    }
+
+    /// Hands a record over, or gives it back after so long when too much is on its way.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub fn offer<'a>(&self, topic: &str, outgoing: Outgoing<'a>, wait: Duration) -> Result<Option<Outgoing<'a>>> {
         let size = outgoing.value.map_or(0, <[u8]>::len) + outgoing.key.map_or(0, <[u8]>::len);
-        self.leave_room(topic, size as u64)?;
+        if !self.has_room(topic, size as u64, wait)? {
+            return Ok(Some(outgoing));
+        }
         let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, outgoing.ticket);
+        record.partition = outgoing.partition;
         record.key = outgoing.key;
         record.payload = outgoing.value;
         record.headers = outgoing.headers;
-        loop {
-            match self.inner.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
-                    record = back;
-                    tokio::task::block_in_place(|| self.inner.poll(Duration::from_millis(20)));
-                    self.check()?;
-                }
-                Err((error, _)) => return Err(self.aborted(self.explain(&format!("Cannot send to {topic}"), error))),
+        match self.inner.send(record) {
+            Ok(()) => Ok(None),
+            Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                tokio::task::block_in_place(|| self.inner.poll(wait));
+                self.check()?;
+                Ok(Some(Outgoing { headers: back.headers, ..outgoing }))
             }
+            Err((error, _)) => Err(self.aborted(self.explain(&format!("Cannot send to {topic}"), error))),
         }
     }
 
     /// The embedded broker drops what does not fit without a word, so stop before.
-    fn leave_room(&self, topic: &str, size: u64) -> Result<()> {
+    fn has_room(&self, topic: &str, size: u64, wait: Duration) -> Result<bool> {
         if !self.inner.context().is_counting {
-            return Ok(());
+            return Ok(true);
         }
-        if self.unflushed.fetch_add(size + 70, Relaxed) + size < EMBEDDED_STEP {
-            return Ok(());
+        if self.unflushed.load(Relaxed) + size >= EMBEDDED_STEP {
+            if !self.settle(wait)? {
+                return Ok(false);
+            }
+            self.unflushed.store(0, Relaxed);
+            let state = self.inner.context().state();
+            let fullest = state.stored.iter().filter(|((name, _), _)| name == topic).map(|(_, bytes)| *bytes).max();
+            if fullest.unwrap_or(0) + EMBEDDED_STEP.max(size) > PARTITION_BYTES {
+                return Err(Error::new(Kind::Capacity, format!("Topic {topic} would not fit into the embedded broker, which keeps 5 MiB of a partition"))
+                    .hint("Use more partitions (--partitions), fewer rows (--limit), or a Kafka of your own (KAFKA_BOOTSTRAP_SERVERS)."));
+            }
         }
-        self.flush()?;
-        self.unflushed.store(size, Relaxed);
-        let state = self.inner.context().state();
-        let fullest = state.stored.iter().filter(|((name, _), _)| name == topic).map(|(_, bytes)| *bytes).max();
-        if fullest.unwrap_or(0) + EMBEDDED_STEP.max(size) > PARTITION_BYTES {
-            return Err(Error::new(Kind::Capacity, format!("Topic {topic} would not fit into the embedded broker, which keeps 5 MiB of a partition"))
-                .hint("Use more partitions (--partitions), fewer rows (--limit), or a Kafka of your own (KAFKA_BOOTSTRAP_SERVERS)."));
-        }
-        Ok(())
+        self.unflushed.fetch_add(size + 70, Relaxed);
+        Ok(true)
     }
 
     /// Serves delivery reports.
@@ -231,22 +290,36 @@ impl Producer {
     /// # Errors
     /// The first record that was not accepted.
     pub fn flush(&self) -> Result<()> {
-        tokio::task::block_in_place(|| self.wait())
+        while !self.settle(SAID)? {
+            tracing::warn!(records = self.in_flight(), "waiting for the broker to acknowledge");
+        }
+        Ok(())
     }
 
-    fn wait(&self) -> Result<()> {
-        let mut said = Instant::now();
-        while self.inner.in_flight_count() > 0 {
-            // Sends what lingers, waits for nothing: its own way of waiting sleeps a tenth of a second.
-            let _ = self.inner.flush(Duration::ZERO);
-            self.inner.poll(Duration::from_millis(5));
-            self.check()?;
-            if said.elapsed() > Duration::from_secs(10) {
-                tracing::warn!(records = self.inner.in_flight_count(), "waiting for the broker to acknowledge");
-                said = Instant::now();
+    /// Waits for so long at most; whether every record has been acknowledged.
+    ///
+    /// # Errors
+    /// The first record that was not accepted, since the last call.
+    pub fn settle(&self, wait: Duration) -> Result<bool> {
+        tokio::task::block_in_place(|| {
+            let deadline = Instant::now() + wait;
+            while self.inner.in_flight_count() > 0 {
+                // Sends what lingers, waits for nothing: its own way of waiting sleeps a tenth of a second.
+                let _ = self.inner.flush(Duration::ZERO);
+                self.inner.poll(Duration::from_millis(5));
+                self.check()?;
+                if Instant::now() > deadline {
+                    return Ok(self.inner.in_flight_count() == 0);
+                }
             }
-        }
-        self.check()
+            self.check().map(|()| true)
+        })
+    }
+
+    /// Records that have not been acknowledged so far.
+    #[must_use]
+    pub fn in_flight(&self) -> i32 {
+        self.inner.in_flight_count()
     }
 
     fn check(&self) -> Result<()> {
@@ -254,7 +327,7 @@ impl Producer {
         if let Some(fatal) = self.fatal() {
             return Err(fatal);
         }
-        if let Some(failure) = context.state().failure.take() {
+        if let Some(failure) = context.state().take_failure() {
             return Err(self.aborted(failure));
         }
         match context.watch.trouble.take_lasting() {
@@ -270,6 +343,12 @@ impl Producer {
         } else {
             error
         }
+    }
+
+    /// Whether nothing can be sent any more.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.fatal().is_some()
     }
 
     /// Why nothing can be sent any more, if so.

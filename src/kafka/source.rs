@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use rdkafka::TopicPartitionList;
 use tokio_util::sync::CancellationToken;
 
+use super::client::Client;
 use super::group::{MAX_POLL_INTERVAL, Member, Membership, NO_PARTITION, offset_list};
+use super::lag::Standing;
 use super::message::Records;
 use super::note;
 use super::poller::Polled;
@@ -28,6 +30,8 @@ pub struct SourceSettings {
     pub session: Duration,
     /// Bytes that librdkafka may fetch ahead.
     pub fetch_bytes: usize,
+    /// How often the messages that wait are counted, if at all.
+    pub lag_interval: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -55,6 +59,7 @@ pub struct TopicSource {
     /// Partitions that have been given to us and are not opened yet.
     assigning: Option<Vec<i32>>,
     rows_left: Option<u64>,
+    standing: Standing,
     stats: Arc<Stats>,
     /// When we were last found without any partition, for `until = "end"`.
     idle_since: Option<Instant>,
@@ -91,6 +96,7 @@ impl TopicSource {
             member: Member::join(&membership, kafka)?,
             home,
             rows_left: settings.until.rows(),
+            standing: Standing::new(&settings.topic, kafka, settings.lag_interval, stats.clone()),
             settings,
             stop,
             stats,
@@ -134,6 +140,7 @@ impl TopicSource {
         }
         self.member.take_over(openings.iter().map(|(opening, _)| (opening.lane, opening.start)))?;
         for (opening, stop_at) in openings {
+            self.standing.open(opening.lane, opening.start);
             let partition = Partition { start: opening.start, next: opening.start, replay: opening.end, stop_at };
             self.partitions.insert(opening.lane, partition);
             self.ready.push_back(Event::Opened(opening));
@@ -217,7 +224,7 @@ impl TopicSource {
         self.ready.push_back(Event::Batch(lane, records));
     }
 
-    fn reach_end(&mut self, lane: Lane) -> Result<()> {
+    fn reach_end(&mut self, lane: Lane, position: Option<i64>) -> Result<()> {
         let Some(partition) = self.partitions.get_mut(&lane) else { return Ok(()) };
         if let Some(end) = partition.replay {
             return Err(Error::new(
@@ -225,6 +232,9 @@ impl TopicSource {
                 format!("Partition {lane} ends at {}, but a cut up to {} was logged", partition.next, end - 1),
             )
             .hint("The topic was made again or lost records: use a new group id and a new folder."));
+        }
+        if let Some(position) = position {
+            self.standing.end(lane, partition.next, position);
         }
         // Control records and aborted ones are behind us, though no message said so.
         if let Some(stop_at) = partition.stop_at {
@@ -265,6 +275,7 @@ impl TopicSource {
             Err(error) if error.kind() == Kind::Fenced => {
                 tracing::warn!(partitions = ?all, %error, "another member has taken the partitions over; what was read of them is dropped here");
                 self.partitions.retain(|lane, _| !all.contains(lane));
+                self.standing.close(&all);
                 self.idle_since = Some(Instant::now());
                 Ok(all)
             }
@@ -273,12 +284,24 @@ impl TopicSource {
     }
 }
 
+/// What the sinks of a group have noted with their cuts, by partition.
+///
+/// # Errors
+/// When the broker cannot be reached, or a note of ours cannot be read.
+pub fn notes(kafka: &config::Kafka, topic: &str, group_id: &str) -> Result<Vec<String>> {
+    let client = Client::new(kafka, Some(group_id))?;
+    let partitions = client.partitions(topic)?;
+    let committed = if partitions == 0 { Vec::new() } else { client.committed(topic, partitions)? };
+    committed.iter().map(|(.., metadata)| note::decode(metadata).map(|(_, note)| note)).collect()
+}
+
 impl Source for TopicSource {
     type Batch = Records;
     type Progress = i64;
 
     async fn next(&mut self) -> Result<Event<Records, i64>> {
         loop {
+            self.stats.moves();
             if let Some(partitions) = self.assigning.clone() {
                 self.assign(&partitions).await?;
                 self.assigning = None;
@@ -294,7 +317,7 @@ impl Source for TopicSource {
                 Err(_) => {}
                 Ok(None) => return Err(Error::internal("The poller has ended")),
                 Ok(Some(Polled::Records(lane, records))) => self.take_records(lane, records),
-                Ok(Some(Polled::EndOf(lane))) => self.reach_end(lane)?,
+                Ok(Some(Polled::EndOf(lane, position))) => self.reach_end(lane, position)?,
                 Ok(Some(Polled::Assigned(partitions))) => self.assigning = Some(partitions),
                 Ok(Some(Polled::Revoked { partitions, lost })) => {
                     tracing::info!(?partitions, lost, "partitions are moving to another member");
@@ -326,6 +349,7 @@ impl Source for TopicSource {
         for cut in cuts {
             if let Some(partition) = self.partitions.get_mut(&cut.lane) {
                 partition.start = cut.end;
+                self.standing.settle(cut.lane, cut.end);
             }
         }
         Ok(lost)
@@ -334,6 +358,7 @@ impl Source for TopicSource {
     async fn release(&mut self, lanes: &[Lane]) -> Result<()> {
         self.partitions.retain(|lane, _| !lanes.contains(lane));
         self.leaving.retain(|lane| !lanes.contains(lane));
+        self.standing.close(lanes);
         self.idle_since = Some(Instant::now());
         self.member.give_back(lanes)
     }

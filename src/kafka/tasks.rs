@@ -1,6 +1,7 @@
 //! A topic of tasks that end in any order: each is committed with the records that tell of its end, in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -9,12 +10,14 @@ use super::batches::TopicReader;
 use super::client::Client;
 use super::commits::Commits;
 use super::group::{Member, Membership, NO_PARTITION, offset_list};
-use super::message::Records;
+use super::lag::Standing;
+use super::message::{Record, Records};
 use super::poller::Polled;
 use crate::config;
 use crate::error::{Error, Kind, Result};
-use crate::flow::{Admitted, Lane, Ledger, Until};
+use crate::flow::{Admitted, Headers, Lane, Ledger, Until};
 use crate::retry::patiently;
+use crate::stats::Stats;
 
 #[derive(Debug, Clone)]
 pub struct TaskSettings {
@@ -30,6 +33,8 @@ pub struct TaskSettings {
     pub fetch_bytes: usize,
     /// Tasks that may be in work at once; those that have ended and wait for their commit do not count.
     pub most_open: usize,
+    /// How often the tasks that wait are counted, if at all.
+    pub lag_interval: Option<Duration>,
 }
 
 /// A task as it stands on the topic.
@@ -39,8 +44,25 @@ pub struct Task {
     pub offset: i64,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
+    pub headers: Headers,
+    /// Milliseconds since 1970.
+    pub time: Option<i64>,
     /// How often it has failed, over all owners.
     pub failures: u8,
+}
+
+impl Task {
+    fn of(lane: Lane, record: &Record<'_>) -> Self {
+        Self {
+            lane,
+            offset: record.offset,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.to_owned(),
+            time: record.time,
+            failures: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -85,6 +107,8 @@ pub struct TaskSource {
     /// Those of them that have ended and wait for their commit.
     ended: BTreeSet<(Lane, i64)>,
     rows_left: Option<u64>,
+    standing: Standing,
+    stats: Arc<Stats>,
     idle_since: Option<Instant>,
 }
 
@@ -109,7 +133,12 @@ impl TaskSource {
     ///
     /// # Errors
     /// When the broker cannot be reached, the topic is missing, or the broker does not keep commit metadata.
-    pub fn join(settings: TaskSettings, kafka: &config::Kafka, stop: CancellationToken) -> Result<Self> {
+    pub fn join(
+        settings: TaskSettings,
+        kafka: &config::Kafka,
+        stop: CancellationToken,
+        stats: Arc<Stats>,
+    ) -> Result<Self> {
         let membership = Membership {
             topic: &settings.topic,
             group_id: &settings.group_id,
@@ -121,8 +150,10 @@ impl TaskSource {
         Ok(Self {
             member: Member::join(&membership, kafka)?,
             rows_left: settings.until.rows(),
+            standing: Standing::new(&settings.topic, kafka, settings.lag_interval, stats.clone()),
             settings,
             stop,
+            stats,
             partitions: BTreeMap::new(),
             turn: 0,
             leaving: BTreeSet::new(),
@@ -136,9 +167,10 @@ impl TaskSource {
 
     /// What commits for this member.
     #[must_use]
-    pub fn commits(&self, kafka: &config::Kafka, transactional_id: String) -> Commits {
+    pub fn commits(&self, kafka: &config::Kafka, pipeline: &'static str, transactional_id: String) -> Commits {
         let (consumer, breath) = (self.member.consumer.clone(), self.member.breath.clone());
-        Commits::new(consumer, breath, kafka.clone(), self.settings.topic.clone(), transactional_id, self.stop.clone())
+        let (topic, stop) = (self.settings.topic.clone(), self.stop.clone());
+        Commits::new(consumer, breath, kafka.clone(), topic, pipeline, transactional_id, stop)
     }
 
     /// The next thing that happened. Waits while as many tasks are open as may be. Cancel-safe.
@@ -147,6 +179,7 @@ impl TaskSource {
     /// When the group cannot be read any more, or tasks were deleted before they were read.
     pub async fn next(&mut self) -> Result<TaskEvent> {
         loop {
+            self.stats.moves();
             if let Some(partitions) = self.assigning.clone() {
                 self.assign(&partitions).await?;
             }
@@ -162,7 +195,7 @@ impl TaskSource {
                 Err(_) => {}
                 Ok(None) => return Err(Error::internal("The poller has ended")),
                 Ok(Some(Polled::Records(lane, records))) => self.keep(lane, records),
-                Ok(Some(Polled::EndOf(lane))) => self.reach_end(lane),
+                Ok(Some(Polled::EndOf(lane, position))) => self.reach_end(lane, position),
                 Ok(Some(Polled::Assigned(partitions))) => self.assigning = Some(partitions),
                 Ok(Some(Polled::Revoked { partitions, lost })) => {
                     tracing::info!(?partitions, lost, "partitions are moving to another member");
@@ -189,15 +222,12 @@ impl TaskSource {
             };
             while partition.ledger.has_room(in_work) {
                 let Some(pack) = partition.packs.front_mut() else { break };
-                let record = pack.iter().next().map(|record| {
-                    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
-                    (record.offset, owned(record.key), owned(record.value))
-                });
-                let Some((offset, key, value)) = record else {
+                let Some(task) = pack.iter().next().map(|record| Task::of(*lane, &record)) else {
                     partition.packs.pop_front();
                     continue;
                 };
                 pack.advance(1);
+                let offset = task.offset;
                 if offset < partition.ledger.next() || partition.stop_at.is_some_and(|end| offset >= end) {
                     continue;
                 }
@@ -205,7 +235,7 @@ impl TaskSource {
                     self.turn = *lane;
                     self.open.insert((*lane, offset));
                     self.rows_left = self.rows_left.map(|left| left - 1);
-                    return Some(Task { lane: *lane, offset, key, value, failures });
+                    return Some(Task { failures, ..task });
                 }
             }
             // Control records and aborted ones are behind us, though no message said so.
@@ -239,9 +269,12 @@ impl TaskSource {
         }
     }
 
-    fn reach_end(&mut self, lane: Lane) {
-        if let Some(partition) = self.partitions.get_mut(&lane) {
-            partition.is_read = true;
+    fn reach_end(&mut self, lane: Lane, position: Option<i64>) {
+        let Some(partition) = self.partitions.get_mut(&lane) else { return };
+        partition.is_read = true;
+        if let Some(position) = position {
+            let last = partition.packs.iter().rev().find_map(Records::last_offset);
+            self.standing.end(lane, last.map_or(partition.ledger.next(), |last| last + 1), position);
         }
     }
 
@@ -306,6 +339,7 @@ impl TaskSource {
         for (lane, position, note) in positions {
             if let Some(partition) = self.partitions.get_mut(&lane) {
                 partition.committed = (position, note);
+                self.standing.settle(lane, position);
             }
         }
     }
@@ -319,6 +353,7 @@ impl TaskSource {
         self.open.retain(|(lane, _)| !lanes.contains(lane));
         self.ended.retain(|(lane, _)| !lanes.contains(lane));
         self.leaving.retain(|lane| !lanes.contains(lane));
+        self.standing.close(lanes);
         self.idle_since = Some(Instant::now());
         self.member.give_back(lanes)
     }
@@ -339,6 +374,9 @@ impl TaskSource {
             partitions.push((lane, Partition { ledger, committed, packs, stop_at, is_paused: false, is_read: false }));
         }
         self.member.take_over(partitions.iter().map(|(lane, partition)| (*lane, partition.committed.0)))?;
+        for (lane, partition) in &partitions {
+            self.standing.open(*lane, partition.committed.0);
+        }
         self.partitions.extend(partitions);
         self.beginnings.extend(new);
         self.assigning = None;

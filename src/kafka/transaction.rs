@@ -4,7 +4,7 @@
 //! offset's metadata. A new producer of the same name fences the old one and aborts what it left open.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -25,6 +25,9 @@ const COMMIT: Duration = Duration::from_secs(10);
 
 /// After so long a call of librdkafka will not come back.
 const HUNG: Duration = Duration::from_secs(15);
+
+/// After so long a step that is tried again and again will not succeed, not even when the coordinator is back.
+const STUCK: Duration = Duration::from_secs(30);
 
 /// The transactions of one producer, one after the other.
 pub(super) struct Transactions {
@@ -68,12 +71,14 @@ impl Transactions {
         offsets: &TopicPartitionList,
         member: impl Fn() -> Result<ConsumerGroupMetadata>,
     ) -> Result<()> {
-        let stop = self.stop.clone();
+        let (stop, since) = (self.stop.clone(), Instant::now());
         let (this, member) = (&*self, &member);
         // Two steps: once the second has begun, the first is not to be tried again.
         patiently("Committing the position", &stop, || async {
             let (offsets, metadata) = (offsets.clone(), member()?);
-            this.step(move |producer| producer.inner.send_offsets_to_transaction(&offsets, &metadata, COMMIT)).await
+            let call =
+                move |producer: &Producer| producer.inner.send_offsets_to_transaction(&offsets, &metadata, COMMIT);
+            this.step(since, call).await
         })
         .await?;
         member()?;
@@ -85,9 +90,9 @@ impl Transactions {
     /// # Errors
     /// As `commit`.
     pub(super) async fn commit_records(&mut self) -> Result<()> {
-        let this = &*self;
+        let (this, since) = (&*self, Instant::now());
         patiently("Committing the transaction", &self.stop, || {
-            this.step(|producer| producer.inner.commit_transaction(COMMIT))
+            this.step(since, |producer| producer.inner.commit_transaction(COMMIT))
         })
         .await?;
         self.is_open = false;
@@ -101,15 +106,25 @@ impl Transactions {
         matches!(aborted, Some(Ok(()))) && self.open().is_ok()
     }
 
+    /// Lets go of a producer that does not do what it is told; closing it may take its time.
+    pub(super) fn leave(self) {
+        std::thread::spawn(move || drop(self));
+    }
+
     /// One step of a commit, which may be tried again while its error is transient.
-    async fn step(&self, call: impl FnOnce(&Producer) -> KafkaResult<()> + Send + 'static) -> Result<()> {
+    async fn step(
+        &self,
+        since: Instant,
+        call: impl FnOnce(&Producer) -> KafkaResult<()> + Send + 'static,
+    ) -> Result<()> {
         let Some(outcome) = self.bounded(call).await else {
             return Err(Error::new(Kind::Aborted, "The transaction was not committed in time"));
         };
         match outcome {
             Ok(()) => Ok(()),
             Err(KafkaError::Transaction(error)) if error.is_retriable() => {
-                Err(Error::new(Kind::Unavailable, format!("The transaction was not committed yet: {error}")))
+                let kind = if since.elapsed() < STUCK { Kind::Unavailable } else { Kind::Aborted };
+                Err(Error::new(kind, format!("The transaction was not committed yet: {error}")))
             }
             Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
                 Err(Error::new(Kind::Aborted, format!("The transaction had to be aborted: {error}")))

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::producer::{Outgoing, Producer, ProducerSettings};
+use super::producer::{Outgoing, Producer, ProducerSettings, owned};
 use super::transaction::Transactions;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::fault::fault;
+use crate::flow::Headers;
 
 /// A producer that sends records in transactions.
 pub(super) struct TransactionalProducer {
@@ -24,8 +25,36 @@ impl std::fmt::Debug for TransactionalProducer {
     }
 }
 
-/// Topic, key and value; without a value the key is taken off a compacted topic.
-pub type KeyedRecord<'a> = (&'a str, Vec<u8>, Option<Vec<u8>>);
+/// A record for a transaction.
+#[derive(Debug, Default)]
+pub struct KeyedRecord<'a> {
+    pub topic: &'a str,
+    /// Without one, its key decides.
+    pub partition: Option<i32>,
+    pub key: Option<Vec<u8>>,
+    /// Without one, the key is taken off a compacted topic.
+    pub value: Option<Vec<u8>>,
+    pub headers: Headers,
+}
+
+impl<'a> KeyedRecord<'a> {
+    #[must_use]
+    pub fn new(topic: &'a str, key: impl Into<Vec<u8>>, value: Option<Vec<u8>>) -> Self {
+        Self { topic, key: Some(key.into()), value, ..Self::default() }
+    }
+
+    /// As a producer takes it.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing {
+            partition: self.partition,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: (!self.headers.is_empty()).then(|| owned(&self.headers)),
+            ..Outgoing::default()
+        }
+    }
+}
 
 impl TransactionalProducer {
     /// Fences former producers of the same name; what they left open comes to nothing.
@@ -54,9 +83,8 @@ impl TransactionalProducer {
     /// `Aborted` when they may have to be sent again: ask `recover`. `Conflict` when another run has taken over.
     pub(super) async fn send(&mut self, records: &[KeyedRecord<'_>], is_note: bool) -> Result<()> {
         let Some(transactions) = &mut self.transactions else { return Err(Error::internal("No producer")) };
-        for (topic, key, value) in records {
-            let outgoing = Outgoing { key: Some(key), value: value.as_deref(), ..Outgoing::default() };
-            transactions.producer.send(topic, outgoing)?;
+        for record in records {
+            transactions.producer.send(record.topic, record.outgoing())?;
             transactions.producer.poll()?;
         }
         if is_note {
@@ -80,7 +108,9 @@ impl TransactionalProducer {
         {
             return Ok(true);
         }
-        self.transactions = None;
+        if let Some(transactions) = self.transactions.take() {
+            transactions.leave();
+        }
         self.renew().await?;
         Ok(false)
     }

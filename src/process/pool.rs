@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::child::{Answer, Child, Leash};
+use super::child::{Answer, Child};
+use super::spawned::Leash;
 use crate::error::{Error, Result};
 use crate::stats::Counter;
 

@@ -29,17 +29,22 @@ impl Secrets {
         let keys = [&store.s3_access_key_id, &store.obs_access_key_id];
         let words = ["password", "secret", "token", "jaas", ".pem"];
         let properties = kafka.properties.iter().filter(|(name, _)| words.iter().any(|word| name.contains(word)));
-        let mut found: Vec<String> = secrets
+        let found = secrets
             .into_iter()
             .flatten()
             .map(|secret| secret.expose_secret().to_owned())
             .chain(keys.into_iter().flatten().cloned())
-            .chain(properties.map(|(_, value)| value.clone()))
-            .filter(|secret| secret.len() >= SHORTEST)
-            .collect();
+            .chain(properties.map(|(_, value)| value.clone()));
+        Self::default().with(found)
+    }
+
+    /// These and more.
+    #[must_use]
+    pub fn with(mut self, more: impl IntoIterator<Item = String>) -> Self {
+        self.0.extend(more.into_iter().filter(|secret| secret.len() >= SHORTEST));
         // The longest first: one may be a part of another.
-        found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Self(found)
+        self.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self
     }
 
     #[must_use]

@@ -1,32 +1,68 @@
-//! Connections, and what their errors mean.
+//! Connections and transactions, the same for each server.
 
-use std::str::FromStr;
+use std::borrow::Cow;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPoolOptions, MySqlRow, MySqlSslMode};
-use sqlx::{ConnectOptions, Executor, MySql, Pool, Row};
+use sqlx::mysql::MySqlRow;
+use sqlx::postgres::PgRow;
+use sqlx::{Executor, MySql, Pool, Postgres, Row, TypeInfo, ValueRef};
 use tokio_util::sync::CancellationToken;
 
-use super::statement::{Dialect, Value, bind};
-use crate::config::{Mysql, Tls};
+use super::statement::{Dialect, Value, numbered};
+use super::{mysql, postgres};
+use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::retry::patiently;
 
 /// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(15);
+pub(super) const CONNECT: Duration = Duration::from_secs(15);
+
+/// Of one database these are e.g. `mysql_tls` and `mysql_ca_location`.
+const CHECK_TLS: &str = "Check the settings …_tls and …_ca_location of this database.";
+
+/// Which server, and how to get in.
+#[derive(Debug, Clone, Copy)]
+pub enum Server<'a> {
+    MySql(&'a config::Mysql),
+    Postgres(&'a config::Postgres),
+}
+
+/// What connections are for.
+#[derive(Debug, Clone, Copy)]
+pub struct Session {
+    pub connections: u32,
+    /// The server ends a connection that is silent for so long, with a transaction that is open in it.
+    pub silence: Duration,
+    /// A statement that takes longer is broken off.
+    pub statement_timeout: Option<Duration>,
+    /// What `pipeline-core init-db` makes the tables of, for hints.
+    pub init: &'static str,
+}
 
 /// A server that is reached through a few connections.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pool: Pool<MySql>,
+    pool: Connections,
     dialect: Dialect,
     version: String,
+    init: &'static str,
+}
+
+#[derive(Debug, Clone)]
+enum Connections {
+    MySql(Pool<MySql>),
+    Postgres(Pool<Postgres>),
 }
 
 /// A transaction; dropped without a commit, it is rolled back.
 pub struct Transaction {
-    inner: sqlx::Transaction<'static, MySql>,
+    inner: Inner,
+    init: &'static str,
+}
+
+enum Inner {
+    MySql(sqlx::Transaction<'static, MySql>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
 impl std::fmt::Debug for Transaction {
@@ -35,49 +71,59 @@ impl std::fmt::Debug for Transaction {
     }
 }
 
+/// Who can be asked: a database, or a transaction in it.
+pub trait Asked {
+    /// The rows of a query.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    fn ask(self, sql: &str, values: &[Value<'_>]) -> impl Future<Output = Result<Vec<Fetched>>> + Send;
+}
+
+impl Asked for &Database {
+    async fn ask(self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Fetched>> {
+        self.query(sql, values).await
+    }
+}
+
+impl Asked for &mut Transaction {
+    async fn ask(self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Fetched>> {
+        self.query(sql, values).await
+    }
+}
+
 impl Database {
-    /// Connects; waits for a server that is away. The server ends connections that are silent for `silence`.
+    /// Connects; waits for a server that is away.
     ///
     /// # Errors
     /// When the server cannot be reached, or does not let us in.
-    pub async fn connect(
-        settings: &Mysql,
-        connections: u32,
-        silence: Duration,
-        stop: &CancellationToken,
-    ) -> Result<Self> {
-        patiently("Reaching the database", stop, || Self::open(settings, connections, silence)).await
+    pub async fn connect(server: Server<'_>, session: Session, stop: &CancellationToken) -> Result<Self> {
+        patiently("Reaching the database", stop, || Self::open(server, session)).await
     }
 
     /// The same for a server that is there.
     ///
     /// # Errors
     /// As `connect`; `Unavailable` where it may be there later.
-    pub async fn open(settings: &Mysql, connections: u32, silence: Duration) -> Result<Self> {
+    pub async fn open(server: Server<'_>, session: Session) -> Result<Self> {
         // Two are compiled in, and rustls does not choose by itself. An error says that one is there already.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let options = options(settings)?;
-        let pool = MySqlPoolOptions::new()
-            .max_connections(connections.max(1))
-            .acquire_timeout(CONNECT)
-            // Strict: nothing is cut or rounded by the server. No gap locks: lanes do not wait for each other. A process
-            // that is frozen in a transaction loses its connection, and with it its locks.
-            .after_connect(move |connection, _| {
-                let silence = silence.as_secs().max(1);
-                Box::pin(async move {
-                    connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-                    let session = format!(
-                        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION wait_timeout = {silence}"
-                    );
-                    connection.execute(session.as_str()).await.map(drop)
-                })
-            })
-            .connect_lazy_with(options);
-        let row = sqlx::query("SELECT VERSION()").fetch_one(&pool).await;
-        let row = row.map_err(|error| explain("Cannot reach the database", error))?;
-        let version: String = row.try_get(0).map_err(|error| explain("Cannot read the server's version", error))?;
-        let dialect = Dialect::of(&version);
-        Ok(Self { pool, dialect, version })
+        let pool = match server {
+            Server::MySql(settings) => Connections::MySql(mysql::pool(settings, &session)?),
+            Server::Postgres(settings) => Connections::Postgres(postgres::pool(settings, &session)?),
+        };
+        let asked = async {
+            match &pool {
+                Connections::MySql(pool) => sqlx::query("SELECT VERSION()").fetch_one(pool).await?.try_get(0),
+                Connections::Postgres(pool) => sqlx::query("SHOW server_version").fetch_one(pool).await?.try_get(0),
+            }
+        };
+        let version: String = asked.await.map_err(|error| explain("Cannot reach the database", error, session.init))?;
+        let dialect = match &pool {
+            Connections::MySql(_) => Dialect::of(&version),
+            Connections::Postgres(_) => Dialect::Postgres,
+        };
+        Ok(Self { pool, dialect, version, init: session.init })
     }
 
     #[must_use]
@@ -88,17 +134,30 @@ impl Database {
     /// As the server calls itself: `MariaDB 10.11.6`.
     #[must_use]
     pub fn server(&self) -> String {
+        if self.dialect == Dialect::Postgres {
+            return format!("PostgreSQL {}", self.version);
+        }
         match self.version.split_once("-MariaDB") {
             Some((version, _)) => format!("MariaDB {}", version.trim_start_matches("5.5.5-")),
             None => format!("MySQL {}", self.version),
         }
     }
 
+    /// The version's first number.
+    #[must_use]
+    pub fn major_version(&self) -> u32 {
+        self.version.split(|sign: char| !sign.is_ascii_digit()).next().and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
     /// # Errors
     /// When the server cannot be reached.
     pub async fn begin(&self) -> Result<Transaction> {
-        let inner = self.pool.begin().await.map_err(|error| explain("Cannot begin a transaction", error))?;
-        Ok(Transaction { inner })
+        let begun = match &self.pool {
+            Connections::MySql(pool) => pool.begin().await.map(Inner::MySql),
+            Connections::Postgres(pool) => pool.begin().await.map(Inner::Postgres),
+        };
+        let inner = begun.map_err(|error| explain("Cannot begin a transaction", error, self.init))?;
+        Ok(Transaction { inner, init: self.init })
     }
 
     /// One statement by itself, such as a definition.
@@ -106,8 +165,11 @@ impl Database {
     /// # Errors
     /// When the server refuses it.
     pub async fn execute(&self, sql: &str) -> Result<u64> {
-        let done = self.pool.execute(sql).await.map_err(|error| explain(&shortened(sql), error))?;
-        Ok(done.rows_affected())
+        let done = match &self.pool {
+            Connections::MySql(pool) => pool.execute(sql).await.map(|done| done.rows_affected()),
+            Connections::Postgres(pool) => pool.execute(sql).await.map(|done| done.rows_affected()),
+        };
+        done.map_err(|error| explain(&shortened(sql), error, self.init))
     }
 
     /// The rows of a query outside any transaction.
@@ -115,12 +177,25 @@ impl Database {
     /// # Errors
     /// When the server refuses it.
     pub async fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Fetched>> {
-        let rows = sqlx::query_with(sql, bind(values.iter().copied())?).fetch_all(&self.pool).await;
-        Ok(rows.map_err(|error| explain(&shortened(sql), error))?.into_iter().map(Fetched).collect())
+        let values = values.iter().copied();
+        let rows = match &self.pool {
+            Connections::MySql(pool) => {
+                let rows = sqlx::query_with(sql, mysql::bind(values)?).fetch_all(pool).await;
+                rows.map(|rows| rows.into_iter().map(Fetched::MySql).collect())
+            }
+            Connections::Postgres(pool) => {
+                let rows = sqlx::query_with(&numbered(sql), postgres::bind(values)?).fetch_all(pool).await;
+                rows.map(|rows| rows.into_iter().map(Fetched::Postgres).collect())
+            }
+        };
+        rows.map_err(|error| explain(&shortened(sql), error, self.init))
     }
 
     pub async fn close(&self) {
-        self.pool.close().await;
+        match &self.pool {
+            Connections::MySql(pool) => pool.close().await,
+            Connections::Postgres(pool) => pool.close().await,
+        }
     }
 }
 
@@ -133,9 +208,19 @@ impl Transaction {
 
     /// A statement that comes again is kept prepared; one for the rest of a batch is not.
     pub(super) async fn send(&mut self, sql: &str, values: &[Value<'_>], comes_again: bool) -> Result<u64> {
-        let query = sqlx::query_with(sql, bind(values.iter().copied())?).persistent(comes_again);
-        let done = query.execute(&mut *self.inner).await;
-        Ok(done.map_err(|error| explain(&shortened(sql), error))?.rows_affected())
+        let values = values.iter().copied();
+        let done = match &mut self.inner {
+            Inner::MySql(inner) => {
+                let query = sqlx::query_with(sql, mysql::bind(values)?).persistent(comes_again);
+                query.execute(&mut **inner).await.map(|done| done.rows_affected())
+            }
+            Inner::Postgres(inner) => {
+                let sql = numbered(sql);
+                let query = sqlx::query_with(&sql, postgres::bind(values)?).persistent(comes_again);
+                query.execute(&mut **inner).await.map(|done| done.rows_affected())
+            }
+        };
+        done.map_err(|error| explain(&shortened(sql), error, self.init))
     }
 
     /// A statement that cannot be prepared, such as SAVEPOINT.
@@ -143,160 +228,184 @@ impl Transaction {
     /// # Errors
     /// When the server refuses it.
     pub async fn say(&mut self, sql: &str) -> Result<()> {
-        let done = self.inner.execute(sql).await;
-        done.map(drop).map_err(|error| explain(&shortened(sql), error))
+        let done = match &mut self.inner {
+            Inner::MySql(inner) => inner.execute(sql).await.map(drop),
+            Inner::Postgres(inner) => inner.execute(sql).await.map(drop),
+        };
+        done.map_err(|error| explain(&shortened(sql), error, self.init))
     }
 
     /// # Errors
     /// When the server refuses it.
     pub async fn query(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Fetched>> {
-        let rows = sqlx::query_with(sql, bind(values.iter().copied())?).fetch_all(&mut *self.inner).await;
-        Ok(rows.map_err(|error| explain(&shortened(sql), error))?.into_iter().map(Fetched).collect())
+        let values = values.iter().copied();
+        let rows = match &mut self.inner {
+            Inner::MySql(inner) => {
+                let rows = sqlx::query_with(sql, mysql::bind(values)?).fetch_all(&mut **inner).await;
+                rows.map(|rows| rows.into_iter().map(Fetched::MySql).collect())
+            }
+            Inner::Postgres(inner) => {
+                let rows = sqlx::query_with(&numbered(sql), postgres::bind(values)?).fetch_all(&mut **inner).await;
+                rows.map(|rows| rows.into_iter().map(Fetched::Postgres).collect())
+            }
+        };
+        rows.map_err(|error| explain(&shortened(sql), error, self.init))
+    }
+
+    /// `COPY … FROM STDIN` with these bytes; `PostgreSQL` alone has it.
+    ///
+    /// # Errors
+    /// When the server refuses a row.
+    pub async fn copy(&mut self, sql: &str, bytes: &[u8]) -> Result<u64> {
+        let Inner::Postgres(inner) = &mut self.inner else { return Err(Error::internal("MySQL has no COPY")) };
+        let copied = async {
+            let mut copy = inner.copy_in_raw(sql).await?;
+            copy.send(bytes).await?;
+            copy.finish().await
+        };
+        copied.await.map_err(|error| explain(&shortened(sql), error, self.init))
     }
 
     /// # Errors
     /// `Unavailable` where nobody knows whether it was committed: look at the positions.
     pub async fn commit(self) -> Result<()> {
-        self.inner.commit().await.map_err(|error| explain("COMMIT", error))
+        let done = match self.inner {
+            Inner::MySql(inner) => inner.commit().await,
+            Inner::Postgres(inner) => inner.commit().await,
+        };
+        done.map_err(|error| explain("COMMIT", error, self.init))
     }
 
     /// # Errors
     /// When the connection is lost; the server rolls back then too.
     pub async fn roll_back(self) -> Result<()> {
-        self.inner.rollback().await.map_err(|error| explain("ROLLBACK", error))
+        let done = match self.inner {
+            Inner::MySql(inner) => inner.rollback().await,
+            Inner::Postgres(inner) => inner.rollback().await,
+        };
+        done.map_err(|error| explain("ROLLBACK", error, self.init))
     }
 }
 
 /// A row that was read.
 #[derive(Debug)]
-pub struct Fetched(MySqlRow);
+pub enum Fetched {
+    MySql(MySqlRow),
+    Postgres(PgRow),
+}
 
 impl Fetched {
     /// # Errors
     /// When the column is no such thing.
     pub fn int(&self, at: usize) -> Result<Option<i64>> {
-        self.0.try_get(at).map_err(|error| explain("Cannot read a row", error))
+        match self {
+            Self::MySql(row) => row.try_get(at),
+            Self::Postgres(row) => row.try_get_raw(at).and_then(|value| match value.type_info().name() {
+                "INT2" => row.try_get::<Option<i16>, _>(at).map(|number| number.map(i64::from)),
+                "INT4" => row.try_get::<Option<i32>, _>(at).map(|number| number.map(i64::from)),
+                _ => row.try_get(at),
+            }),
+        }
+        .map_err(unreadable)
     }
 
     /// # Errors
     /// When the column is no such thing.
     pub fn text(&self, at: usize) -> Result<Option<String>> {
         // Unchecked: text of a binary collation, as also the server's own tables have it, counts as bytes with sqlx.
-        self.0.try_get_unchecked(at).map_err(|error| explain("Cannot read a row", error))
+        match self {
+            Self::MySql(row) => row.try_get_unchecked(at),
+            Self::Postgres(row) => row.try_get_unchecked(at),
+        }
+        .map_err(unreadable)
+    }
+
+    /// The same without a copy.
+    ///
+    /// # Errors
+    /// When the column is no such thing.
+    pub fn str(&self, at: usize) -> Result<Option<&str>> {
+        match self {
+            Self::MySql(row) => row.try_get_unchecked(at),
+            Self::Postgres(row) => row.try_get_unchecked(at),
+        }
+        .map_err(unreadable)
+    }
+
+    /// # Errors
+    /// When the column is no such thing.
+    pub fn bool(&self, at: usize) -> Result<Option<bool>> {
+        match self {
+            Self::MySql(row) => row.try_get(at),
+            Self::Postgres(row) => row.try_get(at),
+        }
+        .map_err(unreadable)
     }
 
     /// # Errors
     /// When the column is no such thing.
     pub fn bytes(&self, at: usize) -> Result<Option<Vec<u8>>> {
-        self.0.try_get(at).map_err(|error| explain("Cannot read a row", error))
+        match self {
+            Self::MySql(row) => row.try_get(at),
+            Self::Postgres(row) => row.try_get(at),
+        }
+        .map_err(unreadable)
     }
 
-    /// Seconds since 1970 of a DATETIME.
+    /// Seconds since 1970 of a DATETIME or TIMESTAMP.
     ///
     /// # Errors
     /// When the column is no such thing.
     pub fn time(&self, at: usize) -> Result<Option<i64>> {
-        let time: Option<chrono::NaiveDateTime> =
-            self.0.try_get(at).map_err(|error| explain("Cannot read a row", error))?;
+        let time: Option<chrono::NaiveDateTime> = match self {
+            Self::MySql(row) => row.try_get(at),
+            Self::Postgres(row) => row.try_get(at),
+        }
+        .map_err(unreadable)?;
         Ok(time.map(|time| time.and_utc().timestamp()))
     }
 }
 
-fn options(settings: &Mysql) -> Result<MySqlConnectOptions> {
-    let options = if let Some(url) = &settings.mysql_url {
-        MySqlConnectOptions::from_str(url.expose_secret()).map_err(|_| {
-            Error::settings("mysql_url is no URL of a database").hint("Write mysql://user:password@host:3306.")
-        })?
-    } else {
-        let options = MySqlConnectOptions::new()
-            .host(&settings.mysql_host)
-            .port(settings.mysql_port)
-            .username(&settings.mysql_user);
-        match &settings.mysql_password {
-            Some(password) => options.password(password.expose_secret()),
-            None => options,
-        }
-    };
-    let mode = match settings.mysql_tls {
-        Tls::Disabled => MySqlSslMode::Disabled,
-        Tls::Preferred => MySqlSslMode::Preferred,
-        Tls::Required => MySqlSslMode::Required,
-        Tls::VerifyCa => MySqlSslMode::VerifyCa,
-        Tls::VerifyIdentity => MySqlSslMode::VerifyIdentity,
-    };
-    let options = options.ssl_mode(mode).charset(&settings.mysql_charset).timezone(Some("+00:00".to_owned()));
-    Ok(match &settings.mysql_ca_location {
-        Some(path) => {
-            let pem = std::fs::read(path).map_err(|error| Error::io(format!("Cannot read the CA {path}"), error))?;
-            options.ssl_ca_from_pem(pem)
-        }
-        None => options,
-    }
-    .disable_statement_logging())
+fn unreadable(error: sqlx::Error) -> Error {
+    Error::internal(format!("Cannot read a row: {error}")).caused_by(error)
 }
 
-/// What can be done about an error. Numbers: `MySQL`'s and `MariaDB`'s error references.
-pub(super) fn explain(what: &str, error: sqlx::Error) -> Error {
+/// What can be done about an error.
+fn explain(what: &str, error: sqlx::Error, init: &str) -> Error {
+    let mut said = format!("{what}: {error}");
     let (kind, hint) = match &error {
         sqlx::Error::Database(found) => {
-            let number = found.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
-            of_number(number)
+            if let Some(own) = postgres::said(&**found) {
+                let meaning = postgres::meaning(&**found, init);
+                // What a row does is not the statement's fault, and goes to the dead letters as it is.
+                said = if meaning.0 == Kind::Rejected { own } else { format!("{what}: {own}") };
+                meaning
+            } else {
+                mysql::meaning(&**found, init)
+            }
         }
         sqlx::Error::Configuration(_) => (Kind::Settings, None),
-        sqlx::Error::Tls(_) => (Kind::Access, Some(CHECK_TLS)),
+        sqlx::Error::Tls(_) => (Kind::Access, Some(CHECK_TLS.to_owned())),
         // A certificate that is not to be trusted.
-        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => (Kind::Access, Some(CHECK_TLS)),
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            (Kind::Access, Some(CHECK_TLS.to_owned()))
+        }
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Protocol(_) => {
             (Kind::Unavailable, None)
         }
         _ => (Kind::Internal, None),
     };
-    let explained = Error::new(kind, format!("{what}: {error}")).caused_by(error);
+    let explained = Error::new(kind, said).caused_by(error);
     match hint {
         Some(hint) => explained.hint(hint),
         None => explained,
     }
 }
 
-const CHECK_TLS: &str = "Check mysql_tls and mysql_ca_location.";
-
-fn of_number(number: u16) -> (Kind, Option<&'static str>) {
-    match number {
-        // Deadlock, lock timeout, and a row that another transaction has made meanwhile.
-        1205 | 1213 | 1020 | 1062 => (Kind::Aborted, None),
-        // Too many connections, shutdown, killed, read-only after a failover, rolled back for a statement's time.
-        1040
-        | 1042
-        | 1053
-        | 1077
-        | 1079
-        | 1152
-        | 1158..=1161
-        | 1180
-        | 1203
-        | 1290
-        | 1317
-        | 1836
-        | 1927
-        | 1969
-        | 3024
-        | 4031 => (Kind::Unavailable, None),
-        1044 | 1045 | 1142 | 1143 | 1227 | 1698 | 3159 => (Kind::Access, None),
-        1049 | 1146 => (Kind::NotFound, Some("Run `pipeline-core init-db walmart-to-mysql` first.")),
-        1054 | 1136 | 1364 => {
-            (Kind::Settings, Some("The table has another shape: run `pipeline-core init-db walmart-to-mysql`."))
-        }
-        1021 | 1026 | 1114 | 1041 | 1037 => (Kind::Capacity, None),
-        // Data that a column does not take.
-        1048 | 1264 | 1265 | 1292 | 1366 | 1406 | 1411 | 1438 | 3140 | 3141 | 4025 => (Kind::Rejected, None),
-        _ => (Kind::Internal, None),
-    }
-}
-
 /// The beginning of a statement, for messages.
-fn shortened(sql: &str) -> String {
+fn shortened(sql: &str) -> Cow<'_, str> {
     match sql.char_indices().nth(60) {
-        Some((end, _)) => format!("{}…", &sql[..end]),
-        None => sql.to_owned(),
+        Some((end, _)) => format!("{}…", &sql[..end]).into(),
+        None => sql.into(),
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Database, Transaction};
-use super::statement::Value;
+use super::statement::{Dialect, Value};
 use crate::error::{Error, Kind, Result};
 use crate::fault::fault;
 use crate::flow::{Lane, Positions};
@@ -24,12 +24,12 @@ pub struct Owned {
 /// The positions of one pipeline in one topic.
 #[derive(Debug, Clone)]
 pub struct PositionTable {
-    database: Database,
+    pub(super) database: Database,
     table: String,
     pipeline: String,
     topic: String,
     owned: Arc<Mutex<BTreeMap<Lane, Owned>>>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 impl PositionTable {
@@ -41,20 +41,29 @@ impl PositionTable {
 
     /// The statement that makes the table.
     #[must_use]
-    pub fn definition(table: &str) -> String {
+    pub fn definition(dialect: Dialect, table: &str) -> String {
+        let (changes, tail) = match dialect {
+            Dialect::Postgres => ("", ""),
+            _ => (" ON UPDATE CURRENT_TIMESTAMP", " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
+        };
         format!(
             "CREATE TABLE IF NOT EXISTS {table} (\
              pipeline VARCHAR(191) NOT NULL, topic VARCHAR(249) NOT NULL, topic_partition INT NOT NULL, \
              next_offset BIGINT NULL, epoch BIGINT NOT NULL, \
-             updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, \
-             PRIMARY KEY (pipeline, topic, topic_partition)\
-             ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+             updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP{changes}, \
+             PRIMARY KEY (pipeline, topic, topic_partition)){tail}"
         )
     }
 
     #[must_use]
     pub fn owned(&self, lane: Lane) -> Option<Owned> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner).get(&lane).copied()
+    }
+
+    /// All that were ever claimed.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Lane> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     fn own(&self, lane: Lane, owned: Owned) {
@@ -67,9 +76,13 @@ impl PositionTable {
 
     async fn claim_one(&self, lane: Lane) -> Result<Owned> {
         let mut transaction = self.database.begin().await?;
+        let raise = match self.database.dialect() {
+            Dialect::Postgres => "ON CONFLICT (pipeline, topic, topic_partition) DO UPDATE SET epoch = own.epoch + 1",
+            _ => "ON DUPLICATE KEY UPDATE epoch = epoch + 1",
+        };
+        let own = if self.database.dialect() == Dialect::Postgres { " AS own" } else { "" };
         let sql = format!(
-            "INSERT INTO {} (pipeline, topic, topic_partition, epoch) VALUES (?, ?, ?, 1) \
-             ON DUPLICATE KEY UPDATE epoch = epoch + 1",
+            "INSERT INTO {}{own} (pipeline, topic, topic_partition, epoch) VALUES (?, ?, ?, 1) {raise}",
             self.table
         );
         transaction.execute(&sql, &self.place(lane)).await?;
@@ -109,7 +122,7 @@ impl PositionTable {
     /// When the server refuses it.
     pub async fn advance(&self, transaction: &mut Transaction, lane: Lane, next: i64) -> Result<()> {
         let sql = format!(
-            "UPDATE {} SET next_offset = ? WHERE pipeline = ? AND topic = ? AND topic_partition = ?",
+            "UPDATE {} SET next_offset = ?, updated_at = CURRENT_TIMESTAMP WHERE pipeline = ? AND topic = ? AND topic_partition = ?",
             self.table
         );
         let [pipeline, topic, partition] = self.place(lane);
@@ -149,7 +162,6 @@ impl Positions for PositionTable {
 }
 
 /// A transaction that the server broke off is worth another try, where it is not counted.
-#[must_use]
-pub fn again(error: Error) -> Error {
+pub(super) fn again(error: Error) -> Error {
     if error.kind() == Kind::Aborted { Error::new(Kind::Unavailable, error.to_string()) } else { error }
 }

@@ -1,11 +1,10 @@
 //! Statements of many rows.
 
-use chrono::DateTime;
-use sqlx::Arguments;
-use sqlx::mysql::MySqlArguments;
+use std::borrow::Cow;
+use std::fmt::Write;
 
 use super::client::Transaction;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What the server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,10 +13,11 @@ pub enum Dialect {
     /// Before 8.0.19, where `VALUES(column)` is the only way.
     OldMySql,
     MySql,
+    Postgres,
 }
 
 impl Dialect {
-    /// By the answer to `SELECT VERSION()`.
+    /// By the answer of `MySQL` or `MariaDB` to `SELECT VERSION()`.
     #[must_use]
     pub fn of(version: &str) -> Self {
         if version.to_ascii_lowercase().contains("mariadb") {
@@ -25,6 +25,15 @@ impl Dialect {
         }
         let numbers: Vec<u32> = version.split(['.', '-']).map_while(|part| part.parse().ok()).take(3).collect();
         if numbers.as_slice() >= [8, 0, 19].as_slice() { Self::MySql } else { Self::OldMySql }
+    }
+
+    /// A name as an identifier.
+    #[must_use]
+    pub fn quoted(self, name: &str) -> String {
+        match self {
+            Self::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
+            Self::MariaDb | Self::OldMySql | Self::MySql => format!("`{}`", name.replace('`', "``")),
+        }
     }
 }
 
@@ -39,37 +48,41 @@ pub enum Value<'a> {
     Hundredths(i64),
     /// Seconds since 1970-01-01 00:00:00, for a DATETIME or TIMESTAMP.
     Time(i64),
+    /// An array, for `PostgreSQL`.
+    Texts(&'a [Option<&'a str>]),
+    /// The same.
+    Ints(&'a [Option<i64>]),
 }
 
-pub(super) fn bind<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<MySqlArguments> {
-    let mut arguments = MySqlArguments::default();
-    for value in values {
-        match value {
-            Value::Null => arguments.add(None::<i64>),
-            Value::Int(number) => arguments.add(number),
-            Value::Text(text) => arguments.add(text),
-            Value::Bytes(bytes) => arguments.add(bytes),
-            Value::Hundredths(amount) => arguments.add(decimal(amount)),
-            Value::Time(seconds) => arguments.add(DateTime::from_timestamp(seconds, 0).unwrap_or_default().naive_utc()),
-        }
-        .map_err(|error| Error::internal(format!("A value cannot be sent to the database: {error}")))?;
-    }
-    Ok(arguments)
-}
-
-fn decimal(hundredths: i64) -> String {
+/// Hundredths as an amount.
+pub(super) fn decimal(hundredths: i64) -> String {
     let sign = if hundredths < 0 { "-" } else { "" };
     let whole = hundredths.unsigned_abs();
     format!("{sign}{}.{:02}", whole / 100, whole % 100)
 }
 
-/// A name as an identifier.
+/// A name as an identifier of `MySQL`.
 #[must_use]
 pub fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
+    Dialect::MySql.quoted(name)
 }
 
-/// Rows that are inserted, or replace those of the same key.
+/// The placeholders `?` as `PostgreSQL` has them. Our statements have no other question mark.
+pub(super) fn numbered(sql: &str) -> Cow<'_, str> {
+    let mut parts = sql.split('?');
+    let first = parts.next().unwrap_or_default();
+    if first.len() == sql.len() {
+        return Cow::Borrowed(sql);
+    }
+    let mut text = String::with_capacity(sql.len() * 2);
+    text.push_str(first);
+    for (number, part) in parts.enumerate() {
+        let _ = write!(text, "${}{part}", number + 1);
+    }
+    Cow::Owned(text)
+}
+
+/// Rows that are inserted, or with `MySQL` replace those of the same key.
 #[derive(Debug, Clone)]
 pub struct Upsert {
     head: String,
@@ -96,7 +109,7 @@ impl Upsert {
         let row = format!("({})", marks.collect::<Vec<_>>().join(","));
         let changes = all.iter().filter(|name| !key.contains(name)).map(|name| match dialect {
             Dialect::MySql => format!("{0}=incoming.{0}", quoted(name)),
-            Dialect::MariaDb | Dialect::OldMySql => format!("{0}=VALUES({0})", quoted(name)),
+            _ => format!("{0}=VALUES({0})", quoted(name)),
         });
         let changes = changes.collect::<Vec<_>>().join(",");
         let alias = if dialect == Dialect::MySql { " AS incoming" } else { "" };
@@ -110,8 +123,8 @@ impl Upsert {
 
     /// A plain INSERT, which fails on a key that is there.
     #[must_use]
-    pub fn insert(table: &str, columns: &[&str], most_rows: usize) -> Self {
-        let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+    pub fn insert(dialect: Dialect, table: &str, columns: &[&str], most_rows: usize) -> Self {
+        let names: Vec<String> = columns.iter().map(|name| dialect.quoted(name)).collect();
         let marks: Vec<&str> = columns.iter().map(|_| "?").collect();
         Self {
             head: format!("INSERT INTO {table} ({}) VALUES ", names.join(",")),
