@@ -5,7 +5,9 @@
 //! | [`flow`] | the spine: source, sink, the one loop that joins them |
 //! | [`decode`] | bytes to values, pure |
 //! | [`kafka`] | the only room that names rdkafka |
-//! | [`process`] | child processes that run the user's parser |
+//! | [`metrics`] | the only room that names `hyper`: what a run has done and whether it is well, told outside and in the log |
+//! | [`mongo`] | the only room that names the driver of `MongoDB` |
+//! | [`process`] | child processes that run the user's parser or model |
 //! | [`sql`] | the only room that names sqlx |
 //! | [`store`] | the only room that names `object_store` |
 //! | [`walmart`] | the only room that names `reqwest`: Walmart's orders |
@@ -18,6 +20,8 @@ pub mod error;
 mod fault;
 pub mod flow;
 pub mod kafka;
+pub mod metrics;
+pub mod mongo;
 pub mod pipelines;
 pub mod process;
 #[cfg(feature = "python")]

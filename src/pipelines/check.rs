@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker, walmart_to_kafka, walmart_to_mysql};
+use super::{
+    bucket_to_kafka, cdc_to_postgres, csv_to_kafka, kafka_to_parquet, mongo_to_kafka, mysql_to_mysql, obs_worker,
+    postgres_to_kafka, walmart_to_kafka, walmart_to_mysql,
+};
 use crate::config::{self, Kafka};
 use crate::error::{Error, Result};
 use crate::kafka::Client;
@@ -31,9 +34,13 @@ impl Checked {
 pub async fn run(pipeline: &str, config: &str) -> Result<Vec<Checked>> {
     match pipeline {
         "bucket_to_kafka" => bucket(config::from_json(config)?).await,
+        "cdc_to_postgres" => cdc(config::from_json(config)?).await,
         "csv_to_kafka" => csv(config::from_json(config)?).await,
         "kafka_to_parquet" => parquet(config::from_json(config)?).await,
+        "mongo_to_kafka" => mongo(config::from_json(config)?).await,
+        "mysql_to_mysql" => migration(&config::from_json(config)?).await,
         "obs_worker" => worker(config::from_json(config)?).await,
+        "postgres_to_kafka" => capture(config::from_json(config)?).await,
         "walmart_to_mysql" => mysql(config::from_json(config)?).await,
         "walmart_to_kafka" => walmart(config::from_json(config)?).await,
         other => Err(Error::settings(format!("There is no pipeline {other:?} to check"))),
@@ -89,9 +96,32 @@ async fn mysql(config: walmart_to_mysql::Config) -> Result<Vec<Checked>> {
     Ok(checked)
 }
 
+async fn mongo(config: mongo_to_kafka::Config) -> Result<Vec<Checked>> {
+    let mut checked = kafka(&config.kafka, &config.topic, false);
+    checked.extend(mongo_to_kafka::reach(&config).await.into_iter().map(|(name, found)| Checked::new(name, found)));
+    Ok(checked)
+}
+
+async fn migration(config: &mysql_to_mysql::Config) -> Result<Vec<Checked>> {
+    let found = mysql_to_mysql::reach(config).await;
+    Ok(found.into_iter().map(|(name, found)| Checked::new(name, found)).collect())
+}
+
+async fn cdc(config: cdc_to_postgres::Config) -> Result<Vec<Checked>> {
+    let mut checked = kafka(&config.kafka, &config.topic, true);
+    checked.extend(cdc_to_postgres::reach(&config).await.into_iter().map(|(name, found)| Checked::new(name, found)));
+    Ok(checked)
+}
+
 async fn walmart(config: walmart_to_kafka::Config) -> Result<Vec<Checked>> {
     let mut checked = kafka(&config.kafka, &config.topic, false);
     checked.push(Checked::new("api", walmart_to_kafka::reach(&config).await));
+    Ok(checked)
+}
+
+async fn capture(config: postgres_to_kafka::Config) -> Result<Vec<Checked>> {
+    let mut checked = kafka(&config.kafka, &config.topic, false);
+    checked.extend(postgres_to_kafka::reach(&config).await.into_iter().map(|(name, found)| Checked::new(name, found)));
     Ok(checked)
 }
 

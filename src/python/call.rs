@@ -12,12 +12,13 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::logs;
 use crate::error::{Error, Result};
 use crate::stats::Stats;
 
-const BEAT: Duration = Duration::from_millis(100);
+pub(super) const BEAT: Duration = Duration::from_millis(100);
 
 /// Asks a running call to stop and drain; may be set from any thread, more than once.
 #[pyclass(frozen, module = "pipeline_core")]
@@ -75,7 +76,8 @@ where
     let runtime = runtime()?;
     let stats = Arc::new(Stats::default());
     let (done, mut answer) = channel();
-    let work = work(stop.token.clone(), stats.clone());
+    let listener = logs::Listener::new();
+    let work = work(stop.token.clone(), stats.clone()).instrument(listener.span());
     // On one thread of its own: the allocator keeps a heap for each thread, and what wanders over the workers' threads
     // leaves its garbage in all of them.
     let given_up = CancellationToken::new();
@@ -90,7 +92,6 @@ where
         drop(outcome.map(|outcome| done.send(outcome)));
     });
     thread.map_err(|error| PyRuntimeError::new_err(format!("The engine cannot start a thread: {error}")))?;
-    let listener = logs::Listener::new();
     let mut remembered: Option<PyErr> = None;
     let outcome = loop {
         let (waited, given_back) = py.detach(move || (answer.recv_timeout(BEAT), answer));
@@ -124,7 +125,7 @@ where
     }
 }
 
-fn heartbeat(
+pub(super) fn heartbeat(
     py: Python<'_>,
     beat: Option<&Bound<'_, PyAny>>,
     stats: &Stats,
@@ -134,9 +135,13 @@ fn heartbeat(
     py.run(c"pass", None, None)?;
     py.check_signals()?;
     if let Some(beat) = beat {
-        let document = serde_json::json!({"stats": stats.snapshot(), "logs": logs::take()});
+        let news = serde_json::json!({
+            "stats": stats.snapshot(),
+            "logs": listener.take(),
+            "spans": stats.take_spans(),
+        });
         // It answers with the least level that anybody listens to.
-        if let Ok(least) = beat.call1((document.to_string(),))?.extract() {
+        if let Ok(least) = beat.call1((news.to_string(),))?.extract() {
             listener.want(least);
         }
     }

@@ -12,7 +12,8 @@ use crate::config::{Kafka, from_json};
 use crate::error::{Error, Result};
 use crate::flow::{Event, Source, Until};
 use crate::kafka::{Outgoing, Producer, SourceSettings, TopicSource};
-use crate::pipelines::{csv_to_kafka, kafka_to_parquet, obs_worker};
+use crate::mongo;
+use crate::pipelines::{csv_to_kafka, kafka_to_parquet, mongo_to_kafka, obs_worker};
 use crate::store::relay;
 
 /// Sends records that were encoded beforehand: u32 length and key, u32 length and value, little-endian.
@@ -39,6 +40,27 @@ pub(super) fn bench_produce(py: Python<'_>, config: &str, payload_file: String) 
             }
         }
         producer.flush()?;
+        Ok(json!({"rows": rows, "bytes": bytes, "seconds": started.elapsed().as_secs_f64()}).to_string())
+    })
+}
+
+/// Reads a collection in the order of `_id` and throws the documents away.
+#[pyfunction]
+pub(super) fn bench_find(py: Python<'_>, config: &str) -> PyResult<String> {
+    let config: mongo_to_kafka::Config = from_json(config)?;
+    call(py, &Stop::default(), None, async move |_, _| {
+        let started = Instant::now();
+        let client = mongo::Client::open(&config.mongodb).await?;
+        let (collection, batch_size) = (config.collection, config.batch_size);
+        let query = mongo::Query { collection, filter: bson::doc! {}, sort: bson::doc! {"_id": 1}, batch_size };
+        let mut batches = mongo::Batches::read(&client, query);
+        let (mut rows, mut bytes) = (0, 0);
+        while let Some(found) = batches.next().await {
+            let found = found?;
+            let documents = found.documents()?;
+            rows += documents.len();
+            bytes += documents.iter().map(|document| document.len()).sum::<usize>();
+        }
         Ok(json!({"rows": rows, "bytes": bytes, "seconds": started.elapsed().as_secs_f64()}).to_string())
     })
 }

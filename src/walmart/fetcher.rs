@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::answer::Order;
 use super::client::Client;
@@ -177,7 +178,8 @@ impl Fetcher {
                 slot.state = State::Running;
                 let (client, request) = (self.client.clone(), self.request.clone());
                 let (number, window) = (slot.number, slot.window);
-                self.running.spawn(async move { (number, fetch(&client, &request, window).await) });
+                let fetched = async move { (number, fetch(&client, &request, window).await) };
+                self.running.spawn(fetched.in_current_span());
             }
         }
     }

@@ -1,6 +1,10 @@
 //! The engine's tests: one binary, a module for each room.
 
+mod bson;
+mod changes;
 mod csv;
+mod documents;
 mod drive;
 mod encoder;
+mod headers;
 mod rows;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::config::{Kafka, Store};
+use crate::config::{Kafka, Metrics, Store};
 use crate::pipelines::buckets::Scheme;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -11,6 +11,7 @@ use crate::pipelines::buckets::Scheme;
 pub struct Config {
     pub kafka: Kafka,
     pub store: Store,
+    pub metrics: Metrics,
     /// These objects, and no listing.
     pub keys: Vec<String>,
     /// A key a line; `-` is standard input.
@@ -48,6 +49,7 @@ impl Default for Config {
         Self {
             kafka: Kafka::default(),
             store: Store::default(),
+            metrics: Metrics::default(),
             keys: Vec::new(),
             keys_file: None,
             bucket: None,

@@ -23,7 +23,7 @@ use crate::store::{Listed, Place, list, list_some, look};
 use sent::SentLog;
 use transform::{Filter, is_directory};
 
-const NAME: &str = "bucket_to_kafka";
+pub const NAME: &str = "bucket_to_kafka";
 
 /// Objects that are looked at at once, for a list of keys.
 const LOOKS: usize = 32;
@@ -100,6 +100,7 @@ async fn send_listed(
             page = pages.next() => page,
         };
         let Some(page) = page else { return Ok(false) };
+        stats.answers();
         for found in page? {
             stats.rows_read.add(1);
             if is_directory(&found) {

@@ -1,6 +1,7 @@
 //! What has been sent, kept on a topic of its own in the same transactions as the tasks.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_128;
@@ -8,8 +9,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::config::Config;
 use super::transform::Task;
 use crate::error::{Error, Result};
-use crate::kafka::{ProducerSettings, TransactionLog, max_message_bytes};
-use crate::stats::Stats;
+use crate::kafka::{KeyedRecord, ProducerSettings, TransactionLog, max_message_bytes};
+use crate::stats::{Stats, Timed};
 
 pub(super) struct SentLog {
     log: TransactionLog,
@@ -79,12 +80,14 @@ impl SentLog {
         for task in &self.batch {
             let value = serde_json::to_vec(task).map_err(|error| Error::internal(error.to_string()))?;
             bytes += value.len() as u64;
-            records.push((self.topic.as_str(), task.key.clone().into_bytes(), Some(value)));
+            records.push(KeyedRecord::new(&self.topic, task.key.as_str(), Some(value)));
             if let Some(e_tag) = &task.etag {
-                records.push((log_topic.as_str(), task.identity().into_bytes(), Some(e_tag.clone().into_bytes())));
+                records.push(KeyedRecord::new(&log_topic, task.identity(), Some(e_tag.clone().into_bytes())));
             }
         }
+        let began = Instant::now();
         self.log.send(records).await?;
+        stats.took(Timed::Transaction, began.elapsed());
         tracing::info!(tasks = self.batch.len(), topic = self.topic, "sent tasks");
         stats.rows_written.add(self.batch.len() as u64);
         stats.bytes_written.add(bytes);

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use crate::config::{ColumnType, Kafka, Store};
+use crate::config::{ColumnType, Kafka, Metrics, Store};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub kafka: Kafka,
     pub store: Store,
+    pub metrics: Metrics,
     /// Paths, globs and URLs.
     pub files: Vec<String>,
     pub topic: String,
@@ -78,6 +79,7 @@ impl Default for Config {
         Self {
             kafka: Kafka::default(),
             store: Store::default(),
+            metrics: Metrics::default(),
             files: Vec::new(),
             topic: "supply-chain-orders".to_owned(),
             key: None,

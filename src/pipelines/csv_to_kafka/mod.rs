@@ -27,7 +27,7 @@ use crate::store::{find, total_size};
 use sink::RowsToTopic;
 use source::CsvSource;
 
-const NAME: &str = "csv_to_kafka";
+pub const NAME: &str = "csv_to_kafka";
 
 /// Without transactions a position is saved so often.
 const CHECKPOINT: Duration = Duration::from_secs(5);
@@ -189,7 +189,7 @@ impl Run {
             encoder.set_types(config, sample, head.charset)?;
         }
         let topic = config.dead_letter_topic.clone().unwrap_or_else(|| format!("{}_dlq", config.topic));
-        let mut dead_letters = TopicDeadLetters::new(topic, config.kafka.clone());
+        let mut dead_letters = TopicDeadLetters::new(topic, NAME, config.kafka.clone(), self.stats.clone());
         let mut sink = RowsToTopic {
             file,
             topic: &config.topic,

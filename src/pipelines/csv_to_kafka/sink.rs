@@ -1,6 +1,7 @@
 //! Rows out to a topic, as JSON.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::source::{Batch, Position};
 use super::transform::Encoder;
@@ -8,7 +9,7 @@ use crate::decode::csv::{Problem, Row};
 use crate::error::{Kind, Result};
 use crate::flow::{DeadLetters, Guard, Lane, Origin, Refused, Sink, Written};
 use crate::kafka::{Outgoing, Producer, TopicDeadLetters};
-use crate::stats::Stats;
+use crate::stats::{Stats, Timed};
 
 #[derive(Debug)]
 pub(super) struct RowsToTopic<'a> {
@@ -47,8 +48,8 @@ impl RowsToTopic<'_> {
         let outgoing = Outgoing {
             key: key.as_ref().map(|key| key.as_bytes()),
             value: Some(&self.payload),
-            headers: None,
             ticket: usize::try_from(row.line).unwrap_or(usize::MAX),
+            ..Outgoing::default()
         };
         match self.producer.send(self.topic, outgoing) {
             Err(error) if error.kind() == Kind::Rejected => {
@@ -68,7 +69,7 @@ impl RowsToTopic<'_> {
 
     fn refuse(&mut self, value: Vec<u8>, reason: String, row: &Row) {
         let origin = Origin::File { name: self.file.to_owned(), line: row.line, byte: row.start };
-        self.add_refused(Refused { key: None, value: Some(value), reason, origin });
+        self.add_refused(Refused::new(None, Some(value), reason, origin));
     }
 
     fn add_refused(&mut self, refused: Refused) {
@@ -106,15 +107,16 @@ impl Sink for RowsToTopic<'_> {
     }
 
     async fn flush(&mut self, _lanes: &[Lane]) -> Result<()> {
+        let began = Instant::now();
         self.producer.flush()?;
         let too_large = self.producer.take_too_large();
         self.stats.rows_written.add(std::mem::take(&mut self.sent) - too_large.len() as u64);
         for large in too_large {
             let origin = Origin::File { name: self.file.to_owned(), line: large.ticket as u64, byte: 0 };
-            let reason = "The row is larger than the topic takes".to_owned();
-            self.add_refused(Refused { key: large.key, value: large.value, reason, origin });
+            self.add_refused(Refused::new(large.key, large.value, "The row is larger than the topic takes", origin));
         }
         self.dead_letters.send(std::mem::take(&mut self.refused)).await?;
+        self.stats.took(Timed::Flush, began.elapsed());
         self.guard.check()
     }
 

@@ -13,7 +13,7 @@ use crate::decode::charset::{Charset, Guess};
 use crate::decode::csv::{Dialect, Rows, Splitter};
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Checkpoints, Cut, Event, Lane, Opening, Source};
-use crate::stats::{Snapshot, Stats};
+use crate::stats::{Snapshot, Stats, Timed};
 use crate::store::Input;
 
 /// How far a file has been sent; what is saved between runs.
@@ -68,6 +68,8 @@ pub(super) struct CsvSource<C> {
     pace: Option<Pace>,
     /// Rows of a batch at the most, so that a transaction has no more.
     longest_batch: usize,
+    /// A commit is one of Kafka.
+    is_transactional: bool,
     stats: Arc<Stats>,
 }
 
@@ -171,6 +173,7 @@ impl<C: Checkpoints> CsvSource<C> {
             rows_left,
             pace,
             longest_batch: usize::try_from(config.transaction_rows).unwrap_or(usize::MAX).max(1),
+            is_transactional: config.exactly_once,
             stats,
         };
         source.pack = first.map(|rows| (Arc::new(rows), 0));
@@ -231,9 +234,11 @@ impl<C: Checkpoints> Source for CsvSource<C> {
             return Ok(Event::Opened(Opening { lane: 0, start, end: None, note: String::new() }));
         }
         if let Some(pace) = &self.pace {
+            self.stats.rests(pace.due().saturating_duration_since(Instant::now()));
             sleep_until(pace.due()).await;
         }
         loop {
+            self.stats.answers();
             if self.rows_left == Some(0) {
                 return Ok(Event::End("the number of rows was reached".to_owned()));
             }
@@ -255,7 +260,11 @@ impl<C: Checkpoints> Source for CsvSource<C> {
 
     async fn commit(&mut self, cuts: &[Cut<Position>]) -> Result<Vec<Lane>> {
         if let Some(cut) = cuts.last() {
+            let began = Instant::now();
             self.checkpoints.save(&blob(&cut.end)?).await?;
+            if self.is_transactional {
+                self.stats.took(Timed::Transaction, began.elapsed());
+            }
             self.settled = (cut.end.clone(), self.stats.snapshot());
         }
         Ok(Vec::new())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::config::{ColumnType, Kafka, OffsetReset, Store};
+use crate::config::{ColumnType, Kafka, Metrics, OffsetReset, Store};
 use crate::decode::rows::KeyEncoding;
 use crate::flow::Until;
 use crate::store::{Compression, Format};
@@ -15,6 +15,7 @@ use crate::store::{Compression, Format};
 pub struct Config {
     pub kafka: Kafka,
     pub store: Store,
+    pub metrics: Metrics,
     pub topic: String,
     pub group_id: String,
     /// A URL or a path.
@@ -50,6 +51,7 @@ impl Default for Config {
         Self {
             kafka: Kafka::default(),
             store: Store::default(),
+            metrics: Metrics::default(),
             topic: "supply-chain-orders".to_owned(),
             group_id: "supply-chain-consumer-group".to_owned(),
             to: String::new(),

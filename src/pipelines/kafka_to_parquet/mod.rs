@@ -5,6 +5,7 @@
 mod config;
 mod sink;
 mod transform;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use trial::Trial;
 
 use crate::config::OffsetReset;
 
@@ -25,7 +27,7 @@ use crate::store::{Encoders, Guarantee, Layout, Place, probe};
 use sink::{Parts, TopicFiles};
 use transform::Level;
 
-const NAME: &str = "kafka_to_parquet";
+pub const NAME: &str = "kafka_to_parquet";
 
 /// A row group ends at so many rows or bytes of messages: a fixed number, for a file must come out the same again.
 const GROUP_ROWS: usize = 128 * 1024;
@@ -66,13 +68,7 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
     let mut sink = TopicFiles::new(Parts {
         place,
         guarantee,
-        options: Options {
-            topic: topic.clone(),
-            is_typed: config.typed,
-            column_types: config.column_types.clone(),
-            metadata_prefix: Some(config.metadata_prefix.clone()),
-            key_encoding: config.key_encoding,
-        },
+        options: options(&config, &topic),
         topic,
         prefix,
         name: config.name.clone(),
@@ -81,7 +77,7 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
         levels,
         flush_rows: config.flush_rows,
         flush_bytes: config.flush_bytes,
-        dead_letters: TopicDeadLetters::new(dead_letters, config.kafka.clone()),
+        dead_letters: TopicDeadLetters::new(dead_letters, NAME, config.kafka.clone(), stats.clone()),
         guard: Guard::new(config.max_rejected_share),
         stats: stats.clone(),
         stop: stop.clone(),
@@ -112,6 +108,16 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
     Ok(stats.report(NAME, status, reason, details))
 }
 
+fn options(config: &Config, topic: &Arc<str>) -> Options {
+    Options {
+        topic: topic.clone(),
+        is_typed: config.typed,
+        column_types: config.column_types.clone(),
+        metadata_prefix: Some(config.metadata_prefix.clone()),
+        key_encoding: config.key_encoding,
+    }
+}
+
 /// How the pipeline reads.
 pub(crate) fn source_settings(config: &Config) -> SourceSettings {
     SourceSettings {
@@ -121,5 +127,6 @@ pub(crate) fn source_settings(config: &Config) -> SourceSettings {
         until: config.until,
         session: Duration::from_secs_f64(config.session_timeout_seconds),
         fetch_bytes: config.memory_limit / 32,
+        lag_interval: config.metrics.lag_interval(),
     }
 }

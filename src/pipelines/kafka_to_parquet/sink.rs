@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,9 +13,9 @@ use super::transform::{Level, by_folder};
 use crate::decode::rows::{Column, Options, Push, Record, Rows};
 use crate::error::{Error, Kind, Result};
 use crate::fault::fault;
-use crate::flow::{DeadLetters, Guard, Lane, Opening, Origin, Refused, Sink, Written};
+use crate::flow::{DeadLetters, Guard, Lane, Opening, Refused, Sink, Written};
 use crate::kafka::{Records, TopicDeadLetters};
-use crate::stats::Stats;
+use crate::stats::{Stats, Timed};
 use crate::store::{EncodedFile, Encoders, Footer, Guarantee, Layout, ObjectName, Place, publish};
 
 /// A batch is encoded at so many rows, or so many bytes of messages.
@@ -26,13 +27,24 @@ const PUBLISHED_TOGETHER: usize = 3;
 
 /// What a successor needs to write a cut again.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Note {
+pub(super) struct Note {
     /// When the cut was made, as object names say it.
     stamp: String,
     /// The settings that shape a file.
     shape: String,
-    is_typed: bool,
-    columns: Vec<Column>,
+    pub(super) is_typed: bool,
+    pub(super) columns: Vec<Column>,
+}
+
+impl Note {
+    /// Nothing where no run has noted anything.
+    pub(super) fn read(note: &str) -> Result<Self> {
+        if note.is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_str(note)
+            .map_err(|error| Error::new(Kind::DataLoss, format!("Cannot read what a former run noted: {error}")))
+    }
 }
 
 #[derive(Debug)]
@@ -102,11 +114,7 @@ impl TopicFiles {
     }
 
     fn read_note(&self, opening: &Opening<i64>) -> Result<Note> {
-        if opening.note.is_empty() {
-            return Ok(Note::default());
-        }
-        let note: Note = serde_json::from_str(&opening.note)
-            .map_err(|error| Error::new(Kind::DataLoss, format!("Cannot read what a former run noted: {error}")))?;
+        let note = Note::read(&opening.note)?;
         let shape = self.shape();
         if opening.end.is_some() && note.shape != shape {
             return Err(Error::new(
@@ -263,17 +271,7 @@ impl Sink for TopicFiles {
                         break;
                     }
                     Push::Refused(reason) => {
-                        let origin = Origin::Topic {
-                            topic: self.parts.topic.to_string(),
-                            partition: lane,
-                            offset: record.offset,
-                        };
-                        let refused = Refused {
-                            key: record.key.map(<[u8]>::to_vec),
-                            value: record.value.map(<[u8]>::to_vec),
-                            reason,
-                            origin,
-                        };
+                        let refused = record.refuse(&self.parts.topic, lane, reason);
                         self.parts.guard.refuse(&refused);
                         open.refused.push(refused);
                     }
@@ -318,6 +316,7 @@ impl Sink for TopicFiles {
     }
 
     async fn flush(&mut self, lanes: &[Lane]) -> Result<()> {
+        let began = Instant::now();
         let mut ready = Vec::new();
         let mut refused = Vec::new();
         for lane in lanes {
@@ -346,6 +345,7 @@ impl Sink for TopicFiles {
                 open.taken = 0;
             }
         }
+        self.parts.stats.took(Timed::Flush, began.elapsed());
         Ok(())
     }
 

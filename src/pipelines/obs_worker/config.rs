@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::{Kafka, OffsetReset, Store};
+use crate::config::{Kafka, Metrics, OffsetReset, Store};
 use crate::flow::Until;
 use crate::pipelines::buckets::Scheme;
 
@@ -15,6 +15,7 @@ use crate::pipelines::buckets::Scheme;
 pub struct Config {
     pub kafka: Kafka,
     pub store: Store,
+    pub metrics: Metrics,
     pub topic: String,
     pub result_topic: String,
     pub group_id: String,
@@ -78,6 +79,7 @@ impl Default for Config {
         Self {
             kafka: Kafka::default(),
             store: Store::default(),
+            metrics: Metrics::default(),
             topic: "file-processing-tasks".to_owned(),
             result_topic: "file-processing-results".to_owned(),
             group_id: "obs-workers".to_owned(),

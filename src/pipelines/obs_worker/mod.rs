@@ -20,7 +20,7 @@ pub use config::{ChangedFiles, Config};
 
 use crate::config::OffsetReset;
 use crate::error::{Error, Result};
-use crate::kafka::{TaskSettings, TaskSource, TopicSpec, Waiting, ensure_topic, waiting};
+use crate::kafka::{Record, TaskSettings, TaskSource, TopicSpec, Waiting, ensure_topic, waiting};
 use crate::pipelines::buckets::Buckets;
 use crate::process::{Pool, PoolSettings, Secrets};
 use crate::stats::{Counter, Report, Stats, Status};
@@ -28,9 +28,10 @@ use crate::store::{Budget, Place};
 use attempt::{Parser, Shop, is_folder_writable};
 use builtin::Builtin;
 use run::{Finished, Run};
+use transform::{Fallbacks, FileTask};
 use workplace::Workplace;
 
-const NAME: &str = "obs_worker";
+pub const NAME: &str = "obs_worker";
 
 /// Under which what becomes of files is logged.
 const TARGET: &str = "pipeline_core::pipelines::obs_worker";
@@ -48,10 +49,11 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
         if config.send_results {
             ensure_topic(&config.kafka, TopicSpec::named(&config.result_topic)).await?;
         }
-        TaskSource::join(task_settings(&config), &config.kafka, stop.clone())
+        TaskSource::join(task_settings(&config), &config.kafka, stop.clone(), stats.clone())
     });
     let (parser, source) = (parser?, source?);
-    let mut commits = source.commits(&config.kafka, format!("pipeline_core.{}.{}", config.group_id, workplace.id));
+    let id = format!("pipeline_core.{}.{}", config.group_id, workplace.id);
+    let mut commits = source.commits(&config.kafka, NAME, id);
     commits.begin().await?;
     let buckets = Buckets::new(config.scheme, &config.store);
     for bucket in [&config.source_bucket, &config.dest_bucket].into_iter().flatten() {
@@ -138,6 +140,7 @@ fn task_settings(config: &Config) -> TaskSettings {
         max_poll_interval: Duration::from_secs_f64(config.max_poll_interval_seconds),
         fetch_bytes: config.memory_limit / 32,
         most_open: config.max_poll_records.max(1),
+        lag_interval: config.metrics.lag_interval(),
     }
 }
 
@@ -147,6 +150,11 @@ fn task_settings(config: &Config) -> TaskSettings {
 /// When the broker cannot be reached, or there is no such topic.
 pub fn queue(config: &Config) -> Result<Vec<Waiting>> {
     waiting(&config.kafka, &config.topic, &config.group_id, config.auto_offset_reset == OffsetReset::Earliest)
+}
+
+/// Whether a message is a task that the worker would take on now; the error is why not.
+pub(crate) fn attempt(config: &Config, message: Record<'_>) -> Result<(), String> {
+    FileTask::read(message.value, Fallbacks::of(config)).map(drop).map_err(|(reason, _)| reason)
 }
 
 /// What the worker needs beside Kafka, and what was found of it.

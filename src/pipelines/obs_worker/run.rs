@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::TARGET;
 use super::attempt::{Attempt, Attempted, Failed, Made, Shop};
@@ -17,7 +18,7 @@ use super::transform::{Ending, Fallbacks, FileTask, notice};
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Guard, Lane, MOST_FAILURES, Origin, Refused};
 use crate::kafka::{Commit, Commits, Notice, Task, TaskEvent, TaskSource};
-use crate::stats::Stats;
+use crate::stats::{Stats, Timed};
 
 /// What has ended waits so long for others to be committed with, unless nothing else is in work.
 const LINGER: Duration = Duration::from_millis(100);
@@ -163,19 +164,13 @@ impl Run {
 
     fn take(&mut self, task: Task) {
         self.stats.rows_read.add(1);
-        let config = &self.shop.config;
-        let fallbacks = Fallbacks {
-            source_bucket: config.source_bucket.as_deref(),
-            dest_bucket: config.dest_bucket.as_deref(),
-            output_suffix: &config.output_suffix,
-        };
         let lane = self.lanes.entry(task.lane).or_insert_with(|| {
             self.epoch += 1;
             let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
             Assigned { epoch: self.epoch, closing, closed, alive: 0 }
         });
         let epoch = lane.epoch;
-        match FileTask::read(task.value.as_deref(), fallbacks) {
+        match FileTask::read(task.value.as_deref(), Fallbacks::of(&self.shop.config)) {
             Ok(file) => {
                 self.attempt(Arc::new(Work { task, file, epoch }), Duration::ZERO);
             }
@@ -194,7 +189,7 @@ impl Run {
         let shop = self.shop.clone();
         let name = format!("{lane}-{offset}-{failures}");
         let id = format!("{}/{lane}/{offset}", shop.config.topic);
-        self.running.spawn(async move {
+        let attempted = async move {
             let begun = closing.clone().run_until_cancelled_owned(async {
                 tokio::time::sleep(pause).await;
                 shop.benches.acquire().await
@@ -204,7 +199,8 @@ impl Run {
             let attempt = Attempt { task: &work.file, name, id, number: failures + 1, closing };
             let attempted = Box::pin(closed.run_until_cancelled(shop.attempt(attempt))).await;
             (work, attempted, since.elapsed().as_secs_f64())
-        });
+        };
+        self.running.spawn(attempted.in_current_span());
     }
 
     fn end_attempt(&mut self, (work, attempted, seconds): Ended) -> Result<()> {
@@ -288,8 +284,11 @@ impl Run {
         };
         let notice = file.and_then(|file| self.notice(task, file, None, attempts, ending));
         let origin = Origin::Topic { topic: self.shop.config.topic.clone(), partition: task.lane, offset: task.offset };
-        let refused =
-            Refused { key: task.key.clone(), value: task.value.clone(), reason: failed.error.clone(), origin };
+        let refused = Refused {
+            headers: task.headers.clone(),
+            time: task.time,
+            ..Refused::new(task.key.clone(), task.value.clone(), &failed.error, origin)
+        };
         self.guard.refuse(&refused);
         self.end(Outcome {
             lane: task.lane,
@@ -357,9 +356,13 @@ impl Run {
             self.commits = Some(commits);
             return Ok(());
         }
-        let dead_letter_topic = self.dead_letter_topic.clone();
+        let (dead_letter_topic, stats) = (self.dead_letter_topic.clone(), self.stats.clone());
         let committing = async move {
+            let began = Instant::now();
             let outcome = commits.commit(&commit, &dead_letter_topic).await;
+            if outcome.is_ok() {
+                stats.took(Timed::Transaction, began.elapsed());
+            }
             (commits, commit, outcomes, outcome)
         };
         self.committing = Some(committing.boxed());
@@ -377,6 +380,7 @@ impl Run {
             }
             Err(error) => return Err(error),
         }
+        self.stats.dead_letters.add(commit.refused.len() as u64);
         self.source.committed(commit.positions);
         for outcome in outcomes {
             self.stats.bytes_read.add(outcome.input_size);

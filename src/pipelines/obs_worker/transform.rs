@@ -3,6 +3,8 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
+use super::config::Config;
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FileTask {
@@ -20,6 +22,16 @@ pub(super) struct Fallbacks<'a> {
     pub(super) source_bucket: Option<&'a str>,
     pub(super) dest_bucket: Option<&'a str>,
     pub(super) output_suffix: &'a str,
+}
+
+impl<'a> Fallbacks<'a> {
+    pub(super) fn of(config: &'a Config) -> Self {
+        Self {
+            source_bucket: config.source_bucket.as_deref(),
+            dest_bucket: config.dest_bucket.as_deref(),
+            output_suffix: &config.output_suffix,
+        }
+    }
 }
 
 /// Why a message is no task; with what is known of it, if it has a key.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::config::{Kafka, Walmart};
+use crate::config::{Kafka, Metrics, Walmart};
 use crate::flow::Until;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -10,6 +10,7 @@ use crate::flow::Until;
 pub struct Config {
     pub kafka: Kafka,
     pub walmart: Walmart,
+    pub metrics: Metrics,
     /// The last so many hours; one, if there are no dates either.
     pub hours: Option<u32>,
     /// The first and the last day, both included: YYYY-MM-DD.
@@ -51,6 +52,7 @@ impl Default for Config {
         Self {
             kafka: Kafka::default(),
             walmart: Walmart::default(),
+            metrics: Metrics::default(),
             hours: None,
             start_date: None,
             end_date: None,

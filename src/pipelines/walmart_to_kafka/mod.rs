@@ -25,12 +25,12 @@ use crate::error::{Error, Result};
 use crate::fault::fault;
 use crate::flow::Until;
 use crate::kafka::{TopicSpec, ensure_topic};
-use crate::stats::{Report, Stats, Status};
+use crate::stats::{Live, Report, Stats, Status, Timed};
 use crate::walmart::{Client, Fetched, Fetcher, HORIZON_DAYS, NODE_TYPES, Request, whole_second, written};
 use progress::Progress;
 use span::Span;
 
-const NAME: &str = "walmart_to_kafka";
+pub const NAME: &str = "walmart_to_kafka";
 
 /// Of a topic that has to be made: a week, and orders of up to 10 MiB.
 const PROPERTIES: [(&str, &str); 2] = [("retention.ms", "604800000"), ("max.message.bytes", "10485760")];
@@ -157,6 +157,7 @@ impl Run {
             if self.config.until == Until::End {
                 return Ok(Ended::Done("one poll was asked for"));
             }
+            self.stats.rests(self.settings.poll);
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(Ended::Stopped),
@@ -190,6 +191,7 @@ impl Run {
                 self.stats.rows_total.set(read_before + expected);
             }
             let Some(fetched) = next.map_err(|error| self.place(&error))? else { return Ok(None) };
+            self.stats.answers();
             fault("after_window");
             self.send(fetched).await?;
             if self.settings.rows.is_some_and(|rows| self.stats.rows_written.get() >= rows) {
@@ -226,7 +228,15 @@ impl Run {
         let sent = messages.len() as u64;
         let complete_up_to = self.complete_up_to().max(window.end);
         self.progress.memory.forget_before((complete_up_to - self.settings.overlap).timestamp_millis());
+        let began = Instant::now();
         self.progress.commit(complete_up_to, messages).await?;
+        if sent > 0 {
+            self.stats.took(Timed::Transaction, began.elapsed());
+        }
+        if self.config.follow {
+            let behind = (Utc::now() - complete_up_to).to_std().unwrap_or_default();
+            self.stats.note(Live::LagSeconds, behind.as_secs_f64());
+        }
         self.stats.rows_written.add(sent);
         self.stats.bytes_written.add(bytes);
         tracing::info!(%window, orders = sent, topic = self.config.topic, "sent a window");

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::config::Config;
 use super::memory::Memory;
 use crate::error::{Error, Result};
-use crate::kafka::{ProducerSettings, TransactionLog, max_message_bytes};
+use crate::kafka::{KeyedRecord, ProducerSettings, TransactionLog, max_message_bytes};
 
 /// Progress over windows without an order is put down so often.
 const QUIET: Duration = Duration::from_secs(5);
@@ -148,13 +148,13 @@ impl Progress {
         let is_note = messages.is_empty();
         let mut records = Vec::with_capacity(messages.len() + changes.len() + 2);
         for (key, message) in messages {
-            records.push((self.topic.as_str(), key.into_bytes(), Some(message)));
+            records.push(KeyedRecord::new(&self.topic, key, Some(message)));
         }
         for (order, entry) in changes {
             let key = format!("{}/order/{order}", self.id);
-            records.push((log_topic.as_str(), key.into_bytes(), entry.map(String::into_bytes)));
+            records.push(KeyedRecord::new(&log_topic, key, entry.map(String::into_bytes)));
         }
-        records.push((log_topic.as_str(), format!("{}/state", self.id).into_bytes(), Some(state)));
+        records.push(KeyedRecord::new(&log_topic, format!("{}/state", self.id), Some(state)));
         if is_note {
             self.log.note(records).await?;
         } else {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::config::{Kafka, Mysql, OffsetReset};
+use crate::config::{Kafka, Metrics, Mysql, OffsetReset};
 use crate::flow::Until;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -10,6 +10,7 @@ use crate::flow::Until;
 pub struct Config {
     pub kafka: Kafka,
     pub mysql: Mysql,
+    pub metrics: Metrics,
     pub topic: String,
     pub group_id: String,
     pub auto_offset_reset: OffsetReset,
@@ -43,6 +44,7 @@ impl Default for Config {
         Self {
             kafka: Kafka::default(),
             mysql: Mysql::default(),
+            metrics: Metrics::default(),
             topic: "walmart_order_raw".to_owned(),
             group_id: "flink-walmart-order-pipeline-jdbc".to_owned(),
             auto_offset_reset: OffsetReset::Earliest,

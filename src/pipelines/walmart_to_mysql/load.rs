@@ -1,10 +1,8 @@
 //! One batch of a lane into the tables, in one transaction.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::schema::Names;
@@ -12,10 +10,8 @@ use super::transform::{Snapshot, Version};
 use crate::decode::walmart::{CONTRACT, Cell, Parser, Rules, Table};
 use crate::error::{Error, Kind, Result};
 use crate::fault::fault;
-use crate::flow::{DeadLetters, Lane, Origin, Refused};
-use crate::kafka::TopicDeadLetters;
-use crate::retry::patiently;
-use crate::sql::{Database, Outbox, PositionTable, Transaction, Upsert, Value, again};
+use crate::flow::{Lane, Origin, Refused};
+use crate::sql::{Database, Outbox, PositionTable, Transaction, Upsert, Value, until_committed};
 
 /// How orders get into the tables; the same for all lanes.
 #[derive(Debug)]
@@ -64,61 +60,18 @@ impl Loader {
         orders: &[Snapshot],
         refused: &mut Vec<Refused>,
     ) -> Result<Loaded> {
-        let mut broken_off = 0;
         // Of the last attempt: where the reply to its commit is lost, this is what it has done.
-        let written = std::sync::Mutex::new(Loaded::default());
-        loop {
-            let before = &*refused;
-            let outcome = patiently("Loading orders", &self.stop, || async {
-                let mut letters = before.clone();
-                self.attempt(lane, next, orders, &mut letters, &written).await?;
-                Ok(letters)
-            });
-            match outcome.await {
-                Ok(letters) => {
-                    *refused = letters;
-                    let written = written.into_inner().unwrap_or_else(PoisonError::into_inner);
-                    return Ok(Loaded { retries: u64::from(broken_off), ..written });
-                }
-                Err(error) if error.kind() == Kind::Aborted && broken_off < self.max_retries => {
-                    broken_off += 1;
-                    tracing::warn!(%error, partition = lane, attempt = broken_off, "the transaction was broken off; trying again");
-                    tokio::time::sleep(pause(broken_off)).await;
-                }
-                Err(error) if error.kind() == Kind::Aborted => {
-                    return Err(Error::new(Kind::Unavailable, error.to_string())
-                        .hint("Nothing is lost. Who else writes to these tables? max_retries allows more tries."));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Sends the dead letters of a lane that were committed and not sent, while nobody else may have the lane. Returns
-    /// how many.
-    ///
-    /// # Errors
-    /// `Fenced` when another process has taken the lane over: it sends them.
-    pub(super) async fn ship(&self, lane: Lane, to: &Mutex<TopicDeadLetters>) -> Result<u64> {
-        let sent = AtomicU64::new(0);
-        patiently("Sending dead letters", &self.stop, || async {
-            let mut transaction = self.database.begin().await?;
-            self.positions.lock(&mut transaction, lane).await.map_err(again)?;
-            // Sent, and the connection was lost before they were forgotten: nobody has added to them since.
-            if sent.load(Relaxed) == 0 {
-                let letters = self.outbox.waiting(&mut transaction, lane).await?;
-                if letters.is_empty() {
-                    return Ok(());
-                }
-                let count = letters.len() as u64;
-                to.lock().await.send(letters).await?;
-                sent.store(count, Relaxed);
-            }
-            self.outbox.forget(&mut transaction, lane).await.map_err(again)?;
-            transaction.commit().await
-        })
-        .await?;
-        Ok(sent.into_inner())
+        let written = Mutex::new(Loaded::default());
+        let before = &*refused;
+        let attempt = || async {
+            let mut letters = before.clone();
+            self.attempt(lane, next, orders, &mut letters, &written).await?;
+            Ok(letters)
+        };
+        let (letters, retries) = until_committed("Loading orders", self.max_retries, &self.stop, attempt).await?;
+        *refused = letters;
+        let written = written.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Loaded { retries: u64::from(retries), ..written })
     }
 
     async fn attempt(
@@ -127,7 +80,7 @@ impl Loader {
         next: i64,
         orders: &[Snapshot],
         refused: &mut Vec<Refused>,
-        written: &std::sync::Mutex<Loaded>,
+        written: &Mutex<Loaded>,
     ) -> Result<()> {
         fault("before_transaction");
         let mut transaction = self.database.begin().await?;
@@ -186,15 +139,13 @@ impl Loader {
 
     fn refuse(&self, order: &Snapshot, lane: Lane, error: &Error) -> Refused {
         let origin = Origin::Topic { topic: self.topic.clone(), partition: lane, offset: order.version.offset };
-        Refused {
-            key: order.key.as_ref().map(|key| key.to_vec()),
-            value: Some(order.json.to_vec()),
-            reason: format!("$: {error}"),
-            origin,
-        }
+        let key = order.key.as_ref().map(|key| key.to_vec());
+        let letter = Refused::new(key, Some(order.json.to_vec()), format!("$: {error}"), origin);
+        Refused { headers: order.headers.clone(), time: order.time, ..letter }
     }
 
-    async fn write(&self, transaction: &mut Transaction, lane: Lane, orders: &[Snapshot]) -> Result<Loaded> {
+    /// The rows of these orders.
+    pub(super) async fn write(&self, transaction: &mut Transaction, lane: Lane, orders: &[Snapshot]) -> Result<Loaded> {
         let mut loaded = Loaded::default();
         let known = self.known(transaction, orders).await?;
         let (mut new, mut newer) = (Vec::new(), Vec::new());
@@ -281,7 +232,7 @@ impl Loader {
             ]);
         };
         // A plain INSERT: an order that another transaction has noted meanwhile is looked at again.
-        Upsert::insert(table, &COLUMNS, IDS).run(transaction, new, values).await?;
+        Upsert::insert(self.database.dialect(), table, &COLUMNS, IDS).run(transaction, new, values).await?;
         let upsert = Upsert::new(self.database.dialect(), table, &COLUMNS, &[], &COLUMNS[..1], IDS);
         upsert.run(transaction, newer, values).await
     }
@@ -336,11 +287,4 @@ fn value<'a>(cell: &'a Cell<'_>) -> Value<'a> {
         Cell::Text(text) => Value::Text(text),
         Cell::Time(seconds) => Value::Time(*seconds),
     }
-}
-
-/// Grows, and differs between those that stand in each other's way.
-fn pause(attempt: u32) -> std::time::Duration {
-    let most = 20_u64 << attempt.min(7);
-    let jitter = u64::from(chrono::Utc::now().timestamp_subsec_nanos()) % most;
-    std::time::Duration::from_millis(most / 2 + jitter)
 }

@@ -7,6 +7,7 @@ mod load;
 mod schema;
 mod sink;
 mod transform;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,19 +19,24 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 pub use schema::{Made, Migrated, init_db};
+pub use trial::Trial;
 
 use crate::config::OffsetReset;
 use crate::decode::walmart::{Rules, Table};
 use crate::error::{Error, Kind, Result};
-use crate::flow::{Ended, Guard, Policy, Until, drive_for};
-use crate::kafka::{SourceSettings, TopicDeadLetters, TopicSource};
-use crate::sql::{Database, Outbox, PositionTable};
+use crate::flow::{Ended, Guard, Policy};
+use crate::kafka::{SourceSettings, TopicDeadLetters};
+use crate::pipelines::loading;
+use crate::sql::{Database, Outbox, PositionTable, Server, Session};
 use crate::stats::{Report, Stats, Status};
 use load::Loader;
 use schema::Names;
 use sink::{OrdersToTables, Total};
 
-const NAME: &str = "walmart_to_mysql";
+pub const NAME: &str = "walmart_to_mysql";
+
+/// What `pipeline-core init-db` calls it.
+const INIT: &str = "walmart-to-mysql";
 
 /// Loads orders until `until`, or until it is stopped; then everything that was read is in the tables.
 ///
@@ -38,35 +44,16 @@ const NAME: &str = "walmart_to_mysql";
 /// By kind: settings, access, not found, unavailable, data loss, rejected, capacity.
 pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> Result<Report> {
     let rules = rules(&config)?;
-    let names = Names::of(&config);
-    let database = Database::connect(&config.mysql, config.connections + 1, silence(&config), &stop).await?;
-    check_tables(&database, &names).await?;
-    let pipeline = format!("{NAME}.{}", config.group_id);
-    let positions = PositionTable::new(
-        database.clone(),
-        names.position.clone(),
-        pipeline.clone(),
-        config.topic.clone(),
-        stop.clone(),
-    );
-    let loader = Arc::new(Loader {
-        database: database.clone(),
-        positions: positions.clone(),
-        outbox: Outbox::new(names.dead_letter.clone(), pipeline, config.topic.clone()),
-        names,
-        rules: rules.clone(),
-        topic: config.topic.clone(),
-        rows_per_statement: config.rows_per_statement,
-        max_retries: config.max_retries,
-        stop: stop.clone(),
-    });
+    let database = Database::connect(Server::MySql(&config.mysql), session(&config), &stop).await?;
+    let loader = Arc::new(loader(&config, rules, &database, &stop).await?);
+    let positions = loader.positions.clone();
     let dead_letters = config.dead_letter_topic.clone().unwrap_or_else(|| format!("{}_dlq", config.topic));
     let mut sink = OrdersToTables {
+        rules: loader.rules.clone(),
         loader,
-        rules,
         lanes: BTreeMap::new(),
         connections: config.connections as usize,
-        dead_letters: TopicDeadLetters::new(dead_letters, config.kafka.clone()).into(),
+        dead_letters: TopicDeadLetters::new(dead_letters, NAME, config.kafka.clone(), stats.clone()).into(),
         guard: Guard::new(config.max_rejected_share),
         stats: stats.clone(),
         total: Total::default(),
@@ -81,7 +68,25 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
     Ok(stats.report(NAME, status, reason, details(&config, &database, &sink.total)))
 }
 
-/// Joins the group again where another process has taken a partition over that is still ours by the group.
+/// Looks at the tables first.
+async fn loader(config: &Config, rules: Rules, database: &Database, stop: &CancellationToken) -> Result<Loader> {
+    let names = Names::of(config);
+    check_tables(database, &names).await?;
+    let pipeline = format!("{NAME}.{}", config.group_id);
+    let (table, topic) = (names.position.clone(), config.topic.clone());
+    Ok(Loader {
+        database: database.clone(),
+        positions: PositionTable::new(database.clone(), table, pipeline.clone(), topic.clone(), stop.clone()),
+        outbox: Outbox::new(database.dialect(), names.dead_letter.clone(), pipeline, topic.clone()),
+        names,
+        rules,
+        topic,
+        rows_per_statement: config.rows_per_statement,
+        max_retries: config.max_retries,
+        stop: stop.clone(),
+    })
+}
+
 async fn load_until(
     config: &Config,
     sink: &mut OrdersToTables,
@@ -97,24 +102,7 @@ async fn load_until(
         memory: config.memory_limit / 2,
         together: true,
     };
-    let deadline = config.until.duration().map(|time| tokio::time::Instant::now() + time);
-    let mut until = config.until;
-    loop {
-        let home = Arc::new(positions.clone());
-        let settings = SourceSettings { until, ..source_settings(config) };
-        let mut source = TopicSource::join(settings, &config.kafka, Some(home), stop.clone(), stats.clone())?;
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(tokio::time::Instant::now()));
-        let error = match drive_for(&mut source, sink, &policy, stop, left).await {
-            Err(error) if error.kind() == Kind::Fenced && !stop.is_cancelled() => error,
-            Err(error) if error.kind() == Kind::Fenced => return Ok(Ended::Stopped),
-            other => return other,
-        };
-        tracing::warn!(%error, "what was read is dropped; joining the group again");
-        sink.lanes.clear();
-        if let Until::Rows(_) = until {
-            until = Until::Rows(source.rows_left().unwrap_or_default());
-        }
-    }
+    loading::load_until(source_settings(config), &config.kafka, sink, positions, &policy, stop, stats).await
 }
 
 fn rules(config: &Config) -> Result<Rules> {
@@ -133,9 +121,14 @@ async fn check_tables(database: &Database, names: &Names) -> Result<()> {
     Ok(())
 }
 
-/// After so long a worker is dead for the group, and for the database.
-fn silence(config: &Config) -> Duration {
-    Duration::from_secs_f64(config.session_timeout_seconds.ceil())
+fn session(config: &Config) -> Session {
+    Session {
+        connections: config.connections + 1,
+        // After so long a worker is dead for the group, and for the database.
+        silence: Duration::from_secs_f64(config.session_timeout_seconds.ceil()),
+        statement_timeout: None,
+        init: INIT,
+    }
 }
 
 fn source_settings(config: &Config) -> SourceSettings {
@@ -146,6 +139,7 @@ fn source_settings(config: &Config) -> SourceSettings {
         until: config.until,
         session: Duration::from_secs_f64(config.session_timeout_seconds),
         fetch_bytes: config.memory_limit / 8,
+        lag_interval: config.metrics.lag_interval(),
     }
 }
 
@@ -171,7 +165,7 @@ fn details(config: &Config, database: &Database, total: &Total) -> Map<String, s
 
 /// Whether the database and its tables are there: name of what was looked at, and what was found.
 pub async fn reach(config: &Config) -> Vec<(&'static str, Result<String>)> {
-    let database = match Database::open(&config.mysql, 1, silence(config)).await {
+    let database = match Database::open(Server::MySql(&config.mysql), session(config)).await {
         Ok(database) => database,
         Err(error) => return vec![("database", Err(error))],
     };

@@ -1,7 +1,6 @@
 //! The databases and tables, and how a table of the original program becomes one of ours.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +9,7 @@ use super::config::Config;
 use crate::decode::walmart::{CONTRACT, Column, Table, Type};
 use crate::error::{Error, Kind, Result};
 use crate::fault::fault;
-use crate::sql::{Database, Outbox, PositionTable, Value, quoted};
+use crate::sql::{Database, MAKE_ALONE, Outbox, PositionTable, Server, Session, Value, quoted};
 
 /// The tables' names, quoted.
 #[derive(Debug, Clone)]
@@ -64,16 +63,15 @@ pub struct Migrated {
 /// # Errors
 /// When the server cannot be reached or refuses, or a table of that name is something else.
 pub async fn init_db(config: &Config, stop: &CancellationToken) -> Result<Made> {
-    let database = Database::connect(&config.mysql, 1, LONG, stop).await?;
+    // One, for it has the lock.
+    let session = Session { connections: 1, ..super::session(config) };
+    let database = Database::connect(Server::MySql(&config.mysql), session, stop).await?;
     let mut making = Making { config, names: Names::of(config), database, made: Made::default() };
     let outcome = making.all().await;
     making.database.close().await;
     outcome?;
     Ok(making.made)
 }
-
-/// Nobody waits for the connection of `init_db`.
-const LONG: Duration = Duration::from_secs(8 * 3600);
 
 struct Making<'a> {
     config: &'a Config,
@@ -86,6 +84,10 @@ impl Making<'_> {
     async fn all(&mut self) -> Result<()> {
         self.made.server = self.database.server();
         self.made.database.clone_from(&self.config.database);
+        // A cluster may refuse locks by name; tables are made there all the same.
+        if let Err(error) = self.database.query(MAKE_ALONE, &[]).await {
+            tracing::warn!(%error, "other runs of init-db are not kept out");
+        }
         for name in [self.config.database.as_str(), "dws"] {
             self.make_database(name).await?;
         }
@@ -99,10 +101,10 @@ impl Making<'_> {
             let definition = definition(&self.names.tables[table as usize], table, false);
             self.make(&format!("{order}{}", table.suffix()), &definition).await?;
         }
-        let names = self.names.clone();
+        let (names, dialect) = (self.names.clone(), self.database.dialect());
         self.make(&format!("{order}_version"), &version_definition(&names.version)).await?;
-        self.make("pipeline_core_position", &PositionTable::definition(&names.position)).await?;
-        self.make("pipeline_core_dead_letter", &Outbox::definition(&names.dead_letter)).await?;
+        self.make("pipeline_core_position", &PositionTable::definition(dialect, &names.position)).await?;
+        self.make("pipeline_core_dead_letter", &Outbox::definition(dialect, &names.dead_letter)).await?;
         self.note_versions().await
     }
 

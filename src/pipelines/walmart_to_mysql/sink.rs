@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::Mutex;
@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::fault::fault;
 use crate::flow::{DeadLetters, Guard, Lane, Opening, Refused, Sink, Written};
 use crate::kafka::{Records, TopicDeadLetters};
-use crate::stats::Stats;
+use crate::pipelines::loading::beside;
+use crate::stats::{Stats, Timed};
 
 pub(super) struct OrdersToTables {
     pub(super) loader: Arc<Loader>,
@@ -39,7 +40,7 @@ pub(super) struct Total {
 impl OrdersToTables {
     /// Sends what stands in the outbox to the dead-letter topic.
     async fn ship(&mut self, lane: Lane) -> Result<()> {
-        self.total.dead_letters += self.loader.ship(lane, &self.dead_letters).await?;
+        self.total.dead_letters += self.loader.outbox.ship(&self.loader.positions, lane, &self.dead_letters).await?;
         fault("after_outbox");
         Ok(())
     }
@@ -51,7 +52,8 @@ impl Sink for OrdersToTables {
 
     /// Letters of a former owner that were committed and not sent go out first.
     async fn open(&mut self, opening: Opening<i64>) -> Result<()> {
-        self.loader.ship(opening.lane, &self.dead_letters).await.map(|sent| self.total.dead_letters += sent)?;
+        let Loader { outbox, positions, .. } = &*self.loader;
+        self.total.dead_letters += outbox.ship(positions, opening.lane, &self.dead_letters).await?;
         self.lanes.insert(opening.lane, Batch::at(opening.start));
         Ok(())
     }
@@ -83,6 +85,7 @@ impl Sink for OrdersToTables {
     }
 
     async fn flush(&mut self, lanes: &[Lane]) -> Result<()> {
+        let began = Instant::now();
         let mut work = Vec::new();
         for lane in lanes {
             let Some(batch) = self.lanes.get_mut(lane) else { continue };
@@ -90,16 +93,10 @@ impl Sink for OrdersToTables {
             work.push((*lane, std::mem::replace(batch, fresh)));
         }
         let loader = &self.loader;
-        let loads =
-            work.into_iter().map(|(lane, batch)| {
-                let loader = loader.clone();
-                // On threads of the runtime, so that one lane is encoded while the server works for another.
-                async move {
-                    tokio::spawn(load(loader, lane, batch)).await.map_err(|error| Error::internal(error.to_string()))?
-                }
-            });
+        let loads = work.into_iter().map(|(lane, batch)| beside(load(loader.clone(), lane, batch)));
         let done: Vec<Done> = futures::stream::iter(loads).buffer_unordered(self.connections).try_collect().await?;
         for done in done {
+            self.stats.took(Timed::Transaction, done.time);
             self.total.loaded.add(&done.loaded);
             self.stats.rows_written.add(done.loaded.rows[Table::Order as usize]);
             self.stats.bytes_written.add(done.bytes);
@@ -111,6 +108,7 @@ impl Sink for OrdersToTables {
                 self.guard.refuse(letter);
             }
         }
+        self.stats.took(Timed::Flush, began.elapsed());
         self.guard.check()
     }
 
@@ -130,6 +128,7 @@ struct Done {
     /// Those of the letters that the parser had accepted.
     by_database: Vec<Refused>,
     bytes: u64,
+    time: Duration,
 }
 
 async fn load(loader: Arc<Loader>, lane: Lane, mut batch: Batch) -> Result<Done> {
@@ -139,15 +138,16 @@ async fn load(loader: Arc<Loader>, lane: Lane, mut batch: Batch) -> Result<Done>
     let by_parser = letters.len();
     let mut loaded = loader.load(lane, batch.next, &orders, &mut letters).await?;
     loaded.older += batch.older;
+    let time = begun.elapsed();
     tracing::debug!(
         partition = lane,
         next = batch.next,
         orders = orders.len(),
         dead_letters = letters.len(),
-        seconds = begun.elapsed().as_secs_f64(),
+        seconds = time.as_secs_f64(),
         "loaded a batch"
     );
     let bytes = orders.iter().map(|order| order.json.len() as u64).sum();
     let count = letters.len() as u64;
-    Ok(Done { lane, loaded, letters: count, by_database: letters.split_off(by_parser), bytes })
+    Ok(Done { lane, loaded, letters: count, by_database: letters.split_off(by_parser), bytes, time })
 }

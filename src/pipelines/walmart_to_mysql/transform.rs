@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::decode::walmart::{Head, Parser, Refused as RefusedOrder};
-use crate::flow::{Lane, Origin, Refused};
+use crate::decode::walmart::{Head, Parser};
+use crate::flow::{Headers, Lane, Refused};
 use crate::kafka::Record;
 
 /// What makes one snapshot of an order newer than another, the weightiest first.
@@ -26,13 +26,15 @@ pub(super) struct Snapshot {
     /// Of the JSON, so that the same content is known again.
     pub(super) fingerprint: [u8; 16],
     pub(super) json: Box<[u8]>,
-    /// The message's key, for the dead letters.
+    /// The message's, for the dead letters.
     pub(super) key: Option<Box<[u8]>>,
+    pub(super) headers: Headers,
+    pub(super) time: Option<i64>,
 }
 
 impl Snapshot {
     fn held(&self) -> usize {
-        size_of::<Self>() + 32 + self.json.len()
+        size_of::<Self>() + 32 + self.json.len() + self.headers.held()
     }
 }
 
@@ -62,12 +64,9 @@ impl Batch {
         topic: &str,
         lane: Lane,
     ) -> (u64, Vec<Refused>) {
-        let origin = || Origin::Topic { topic: topic.to_owned(), partition: lane, offset: record.offset };
         self.next = record.offset + 1;
         let Some(value) = record.value else {
-            let reason = "The message has no value".to_owned();
-            let key = record.key.map(<[u8]>::to_vec);
-            return (0, vec![Refused { key, value: None, reason, origin: origin() }]);
+            return (0, vec![record.refuse(topic, lane, "The message has no value")]);
         };
         let (mut accepted, mut refused) = (0, Vec::new());
         parser.read(value, |outcome| match outcome {
@@ -75,7 +74,10 @@ impl Batch {
                 accepted += 1;
                 self.add(&head, record);
             }
-            Err(order) => refused.push(of_order(&order, record.key, origin())),
+            Err(order) => {
+                let reason = format!("{}: {}", order.path, order.reason);
+                refused.push(Record { value: Some(order.text), ..record }.refuse(topic, lane, reason));
+            }
         });
         parser.clear();
         (accepted, refused)
@@ -97,6 +99,8 @@ impl Batch {
             fingerprint: xxh3_128(head.text.as_bytes()).to_be_bytes(),
             json: head.text.as_bytes().into(),
             key: record.key.map(Into::into),
+            headers: record.headers.to_owned(),
+            time: record.time,
         };
         self.held += snapshot.held();
         self.orders.insert(head.id, snapshot);
@@ -113,9 +117,4 @@ impl Batch {
         orders.sort_unstable_by_key(|order| order.id);
         orders
     }
-}
-
-fn of_order(order: &RefusedOrder<'_>, key: Option<&[u8]>, origin: Origin) -> Refused {
-    let reason = format!("{}: {}", order.path, order.reason);
-    Refused { key: key.map(<[u8]>::to_vec), value: Some(order.text.to_vec()), reason, origin }
 }
