@@ -51,6 +51,38 @@ def walmart_to_mysql(config: str, stop: Stop, beat: Callable[[str], object] | No
 def init_walmart_to_mysql(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Create or migrate the tables of `walmart_to_mysql`; a JSON document of what was done."""
 
+def postgres_to_kafka(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Run one transfer; the settings and the report are JSON documents."""
+
+def init_postgres_to_kafka(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Create the tables and triggers of `postgres_to_kafka`; a JSON document of what was done."""
+
+def cdc_to_postgres(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Run one transfer; the settings and the report are JSON documents."""
+
+def init_cdc_to_postgres(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Create the tables of `cdc_to_postgres`; a JSON document of what was done."""
+
+def mongo_to_kafka(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Run one transfer; the settings and the report are JSON documents."""
+
+def mongo_cursor(
+    config: str, action: str, value: str | None, stop: Stop, beat: Callable[[str], object] | None = None
+) -> str:
+    """Show, set or reset the cursor of `mongo_to_kafka`; a JSON document of what it holds then."""
+
+def mysql_to_mysql(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Run one migration; the settings and the report are JSON documents."""
+
+def init_mysql_to_mysql(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Create the tables of `mysql_to_mysql`; a JSON document of what was done."""
+
+def dlq_show(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Count the letters of a dead-letter topic; settings and answer are JSON documents."""
+
+def dlq_replay(config: str, trial: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
+    """Send dead letters again, or try them against the pipelines of a JSON object of settings; a JSON document."""
+
 def verify(config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> str:
     """Compare the objects in a place with the topic; the report is a JSON document."""
 
@@ -105,6 +137,30 @@ def parse_walmart_orders(
     documents: list[bytes | str], table: str, options: str
 ) -> tuple[RecordBatch, list[tuple[int, str, str, str]]]:
     """Parse orders into the rows of a table; those refused have document, path, reason and their own JSON text."""
+
+@final
+class Producer:
+    """Sends messages to one topic; what is not delivered is kept until a call raises it."""
+
+    def __new__(cls, config: str, stop: Stop, beat: Callable[[str], object] | None = None) -> Self: ...
+    def send(
+        self,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes | None]] | None = None,
+        beat: Callable[[str], object] | None = None,
+    ) -> None:
+        """Hand a message over; wait while too much is on its way. When it raises, this message was not sent."""
+
+    def flush(self, timeout: float | None = None, beat: Callable[[str], object] | None = None) -> None:
+        """Wait until all is acknowledged; raise what was not delivered, and that the seconds are over."""
+
+    def close(self) -> int:
+        """End it without waiting; how many messages were not acknowledged."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was made in this process and has not been closed."""
 
 @final
 class EmbeddedKafka:

@@ -10,20 +10,33 @@ report = bucket_to_kafka.run(bucket="input-files", prefix="data/2026/", include=
 import os
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 from typing_extensions import Self, Unpack
 
 from pipeline_core import _core, engine
 from pipeline_core.config import TASK_TOPIC, KafkaArguments, KafkaSettings, StoreArguments, StoreSettings
-from pipeline_core.fields import Keys, Metavar, Names, Place, Scheme, Since, Size
+from pipeline_core.fields import (
+    Compression,
+    Keys,
+    Metavar,
+    Names,
+    Partitioner,
+    Partitions,
+    Place,
+    Replicas,
+    Scheme,
+    Since,
+    Size,
+)
 from pipeline_core.layers import Env
+from pipeline_core.metrics import MetricsArguments, MetricsSettings
 from pipeline_core.progress import OnProgress
 from pipeline_core.report import Report
 
 
-class Config(KafkaSettings, StoreSettings):
+class Config(KafkaSettings, StoreSettings, MetricsSettings):
     """What `bucket_to_kafka` does, and with what."""
 
     pipeline: ClassVar[str] = "bucket_to_kafka"
@@ -73,21 +86,10 @@ class Config(KafkaSettings, StoreSettings):
     ] = False
     dry_run: Annotated[bool, Field(description="List and count, but send nothing.")] = False
     list_concurrency: Annotated[int, Field(ge=1, le=64, description="Listings at once.")] = 8
-    partitions: Annotated[int | None, Field(gt=0, description="Partitions of a topic that is created.")] = None
-    replication_factor: Annotated[int | None, Field(gt=0, description="Replicas of a topic that is created.")] = None
-    partitioner: Annotated[
-        Literal["murmur2_random", "murmur2", "consistent_random", "consistent", "random", "fnv1a_random", "fnv1a"],
-        Metavar("NAME"),
-        Field(
-            description="How keys choose partitions: consistent_random as librdkafka does, murmur2_random as Java and"
-            " kafka-python do, or another of librdkafka's."
-        ),
-    ] = "consistent_random"
-    compression: Annotated[
-        Literal["lz4", "zstd", "snappy", "gzip", "none"],
-        Metavar("NAME"),
-        Field(description="Compression of the messages: lz4, zstd, snappy, gzip or none."),
-    ] = "lz4"
+    partitions: Partitions = None
+    replication_factor: Replicas = None
+    partitioner: Partitioner = "consistent_random"
+    compression: Compression = "lz4"
     memory_limit: Annotated[Size, Field(description="Memory for everything that is buffered.")] = 256 * 1024 * 1024
 
     @model_validator(mode="after")
@@ -99,7 +101,7 @@ class Config(KafkaSettings, StoreSettings):
         return self
 
 
-class Arguments(KafkaArguments, StoreArguments, total=False):
+class Arguments(KafkaArguments, StoreArguments, MetricsArguments, total=False):
     """Keyword arguments of `run` and `arun`: the fields of `Config`, and a settings file."""
 
     config_file: str | os.PathLike[str]
@@ -121,7 +123,7 @@ class Arguments(KafkaArguments, StoreArguments, total=False):
     partitions: int | None
     replication_factor: int | None
     partitioner: str
-    compression: Literal["lz4", "zstd", "snappy", "gzip", "none"]
+    compression: Compression
     memory_limit: int | str
 
 

@@ -1,4 +1,4 @@
-"""The settings that pipelines share: how to reach Kafka, object stores, Walmart's API and MySQL."""
+"""The settings that pipelines share: how to reach Kafka, object stores, Walmart's API and databases."""
 
 import os
 import re
@@ -10,18 +10,27 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from typing_extensions import Self, TypedDict, override
 
 from pipeline_core.exceptions import SettingsError
-from pipeline_core.fields import Joined, Metavar, Pairs, Place, Seconds, Short, Text, Upper
+from pipeline_core.fields import Joined, Metavar, Pairs, Place, Port, Seconds, Short, Text, Upper
 from pipeline_core.layers import Env, Found
+from pipeline_core.mapping import EMPLOYEES, Mapping, MappingDocument, from_text
 from pipeline_core.settings import PipelineSettings
 from pipeline_core.settings_file import ACCOUNTS
 
 DEFAULT_TOPIC = "supply-chain-orders"
 TASK_TOPIC = "file-processing-tasks"
 ORDER_TOPIC = "walmart_order_raw"
+CHANGE_TOPIC = "bf_employee_cdc"
+
+Tls = Literal["disabled", "preferred", "required", "verify_ca", "verify_identity"]
 
 # Where the Walmart original keeps its settings.
 _USUAL_FILE = Path("config/config.yml")
 _MYSQL_URL = re.compile(r"mysql://(.*@)?[^@/?#]+([/?#].*)?", re.DOTALL)
+_POSTGRES_URL = re.compile(r"postgres(ql)?://(.*@)?[^@/?#]+([/?#].*)?", re.DOTALL)
+_TLS = (
+    "Encryption: disabled, preferred (where the server can), required, verify_ca (and a known CA), or verify_identity"
+    " (and the host's name)."
+)
 _CREDENTIALS = ("walmart_token", "client_id", "client_secret")
 
 
@@ -30,6 +39,37 @@ def _mysql_url(value: object) -> object:
         message = "Write it as mysql://user:password@host:port"
         raise ValueError(message)
     return value
+
+
+def _postgres_url(value: object) -> object:
+    if isinstance(value, str) and not _POSTGRES_URL.fullmatch(value):
+        message = "Write it as postgresql://user:password@host:port/database"
+        raise ValueError(message)
+    return value
+
+
+_PostgresUrl = Annotated[
+    str | None,
+    Metavar("URL"),
+    BeforeValidator(_postgres_url),
+    Field(
+        repr=False,
+        description="Server, as postgresql://user:password@host:port/database; wins over the settings below.",
+    ),
+]
+_MysqlUrl = Annotated[
+    str | None,
+    Metavar("URL"),
+    BeforeValidator(_mysql_url),
+    Field(repr=False, description="Server, as mysql://user:password@host:port; wins over the settings below."),
+]
+_Host = Annotated[str, Field(min_length=1, description="Host.")]
+_DatabasePort = Annotated[Port, Field(description="Port.")]
+_User = Annotated[str, Text, Field(min_length=1, description="User.")]
+_Password = Annotated[SecretStr | None, Text, Field(description="Password.")]
+_Database = Annotated[str, Text, Field(min_length=1, description="Database.")]
+_Encryption = Annotated[Tls, Metavar("MODE"), Field(description=_TLS)]
+_CaFile = Annotated[Place | None, Metavar("FILE"), Field(description="PEM file of the CA that signed the server.")]
 
 
 def _with_scheme(value: object) -> object:
@@ -239,33 +279,88 @@ class MysqlSettings(PipelineSettings):
     block: ClassVar[str] = "mysql"
     usual_file: ClassVar[Path | None] = _USUAL_FILE
 
-    mysql_url: Annotated[
-        str | None,
-        Metavar("URL"),
-        BeforeValidator(_mysql_url),
-        Field(repr=False, description="Server, as mysql://user:password@host:port; wins over the settings below."),
-        Env("MYSQL_URL"),
-    ] = None
-    mysql_host: Annotated[str, Field(min_length=1, description="Host."), Env("MYSQL_HOST")] = "localhost"
-    mysql_port: Annotated[int, Field(ge=1, le=65535, description="Port."), Env("MYSQL_PORT")] = 3306
-    mysql_user: Annotated[str, Text, Field(min_length=1, description="User."), Env("MYSQL_USER")] = "root"
-    mysql_password: Annotated[SecretStr | None, Text, Field(description="Password."), Env("MYSQL_PASSWORD")] = None
+    mysql_url: Annotated[_MysqlUrl, Env("MYSQL_URL")] = None
+    mysql_host: Annotated[_Host, Env("MYSQL_HOST")] = "localhost"
+    mysql_port: Annotated[_DatabasePort, Env("MYSQL_PORT")] = 3306
+    mysql_user: Annotated[_User, Env("MYSQL_USER")] = "root"
+    mysql_password: Annotated[_Password, Env("MYSQL_PASSWORD")] = None
     mysql_charset: Annotated[str, Field(min_length=1, description="Character set of the connection.")] = "utf8mb4"
-    mysql_tls: Annotated[
-        Literal["disabled", "preferred", "required", "verify_ca", "verify_identity"],
-        Metavar("MODE"),
+    mysql_tls: Annotated[_Encryption, Env("MYSQL_TLS")] = "preferred"
+    mysql_ca_location: Annotated[_CaFile, Env("MYSQL_CA_LOCATION")] = None
+
+
+class SourceSettings(PipelineSettings):
+    """How to reach the PostgreSQL database that changes are read from."""
+
+    block: ClassVar[str] = "source"
+    block_prefix: ClassVar[str] = "source_"
+
+    source_url: Annotated[_PostgresUrl, Env("SOURCE_URL")] = None
+    source_host: Annotated[_Host, Env("SOURCE_HOST")] = "localhost"
+    source_port: Annotated[_DatabasePort, Env("SOURCE_PORT")] = 5432
+    source_user: Annotated[_User, Env("SOURCE_USER")] = "postgres"
+    source_password: Annotated[_Password, Env("SOURCE_PASSWORD")] = None
+    source_database: Annotated[_Database, Env("SOURCE_DATABASE")] = "postgres"
+    source_tls: Annotated[_Encryption, Env("SOURCE_TLS")] = "preferred"
+    source_ca_location: Annotated[_CaFile, Env("SOURCE_CA_LOCATION")] = None
+
+
+class TargetSettings(PipelineSettings):
+    """How to reach the PostgreSQL database that changes are written to."""
+
+    block: ClassVar[str] = "target"
+    block_prefix: ClassVar[str] = "target_"
+
+    target_url: Annotated[_PostgresUrl, Env("TARGET_URL")] = None
+    target_host: Annotated[_Host, Env("TARGET_HOST")] = "localhost"
+    target_port: Annotated[_DatabasePort, Env("TARGET_PORT")] = 5433
+    target_user: Annotated[_User, Env("TARGET_USER")] = "postgres"
+    target_password: Annotated[_Password, Env("TARGET_PASSWORD")] = None
+    target_database: Annotated[_Database, Env("TARGET_DATABASE")] = "postgres"
+    target_tls: Annotated[_Encryption, Env("TARGET_TLS")] = "preferred"
+    target_ca_location: Annotated[_CaFile, Env("TARGET_CA_LOCATION")] = None
+
+
+class MysqlSourceSettings(SourceSettings):
+    """How to reach the MySQL or MariaDB database that rows are read from."""
+
+    source_url: Annotated[_MysqlUrl, Env("SOURCE_MYSQL_URL")] = None
+    source_host: Annotated[_Host, Env("SOURCE_MYSQL_HOST")] = "localhost"
+    source_port: Annotated[_DatabasePort, Env("SOURCE_MYSQL_PORT")] = 3306
+    source_user: Annotated[_User, Env("SOURCE_MYSQL_USER")] = "root"
+    source_password: Annotated[_Password, Env("SOURCE_MYSQL_PASSWORD")] = None
+    source_database: Annotated[_Database, Env("SOURCE_MYSQL_DATABASE")] = "info"
+    source_tls: Annotated[_Encryption, Env("SOURCE_MYSQL_TLS")] = "preferred"
+    source_ca_location: Annotated[_CaFile, Env("SOURCE_MYSQL_CA_LOCATION")] = None
+
+
+class MysqlTargetSettings(TargetSettings):
+    """How to reach the MySQL or MariaDB database that rows are written to."""
+
+    target_url: Annotated[_MysqlUrl, Env("TARGET_MYSQL_URL")] = None
+    target_host: Annotated[_Host, Env("TARGET_MYSQL_HOST")] = "localhost"
+    target_port: Annotated[_DatabasePort, Env("TARGET_MYSQL_PORT")] = 3306
+    target_user: Annotated[_User, Env("TARGET_MYSQL_USER")] = "root"
+    target_password: Annotated[_Password, Env("TARGET_MYSQL_PASSWORD")] = None
+    target_database: Annotated[_Database, Env("TARGET_MYSQL_DATABASE")] = "nfsc"
+    target_tls: Annotated[_Encryption, Env("TARGET_MYSQL_TLS")] = "preferred"
+    target_ca_location: Annotated[_CaFile, Env("TARGET_MYSQL_CA_LOCATION")] = None
+
+
+class MappingSettings(PipelineSettings):
+    """Which columns a change has."""
+
+    block: ClassVar[str] = "mapping"
+
+    mapping: Annotated[
+        Mapping,
+        Metavar("JSON"),
+        BeforeValidator(from_text),
         Field(
-            description="Encryption: disabled, preferred (where the server can), required, verify_ca (and a known CA),"
-            " or verify_identity (and the host's name)."
+            description="Columns of the rows, their types and their names in a message, as a JSON object; longer ones"
+            " stand in a table mapping of a settings file."
         ),
-        Env("MYSQL_TLS"),
-    ] = "preferred"
-    mysql_ca_location: Annotated[
-        Place | None,
-        Metavar("FILE"),
-        Field(description="PEM file of the CA that signed the server."),
-        Env("MYSQL_CA_LOCATION"),
-    ] = None
+    ] = EMPLOYEES
 
 
 class KafkaArguments(TypedDict, total=False):
@@ -324,8 +419,40 @@ class MysqlArguments(TypedDict, total=False):
     mysql_user: str
     mysql_password: str | SecretStr | None
     mysql_charset: str
-    mysql_tls: Literal["disabled", "preferred", "required", "verify_ca", "verify_identity"]
+    mysql_tls: Tls
     mysql_ca_location: str | os.PathLike[str] | None
+
+
+class SourceArguments(TypedDict, total=False):
+    """Keyword arguments that set `SourceSettings`."""
+
+    source_url: str | None
+    source_host: str
+    source_port: int
+    source_user: str
+    source_password: str | SecretStr | None
+    source_database: str
+    source_tls: Tls
+    source_ca_location: str | os.PathLike[str] | None
+
+
+class TargetArguments(TypedDict, total=False):
+    """Keyword arguments that set `TargetSettings`."""
+
+    target_url: str | None
+    target_host: str
+    target_port: int
+    target_user: str
+    target_password: str | SecretStr | None
+    target_database: str
+    target_tls: Tls
+    target_ca_location: str | os.PathLike[str] | None
+
+
+class MappingArguments(TypedDict, total=False):
+    """Keyword arguments that set `MappingSettings`."""
+
+    mapping: Mapping | MappingDocument
 
 
 def _of_account(tag: str, found: Found) -> Found:

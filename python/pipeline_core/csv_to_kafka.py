@@ -16,13 +16,28 @@ from typing_extensions import Unpack
 
 from pipeline_core import _core, engine
 from pipeline_core.config import DEFAULT_TOPIC, KafkaArguments, KafkaSettings, StoreArguments, StoreSettings
-from pipeline_core.fields import Character, ColumnType, ColumnTypes, Metavar, Place, Places, Seconds, Share, Size
+from pipeline_core.fields import (
+    Character,
+    ColumnType,
+    ColumnTypes,
+    Compression,
+    Metavar,
+    Partitioner,
+    Partitions,
+    Place,
+    Places,
+    Replicas,
+    Seconds,
+    Share,
+    Size,
+)
 from pipeline_core.layers import Env
+from pipeline_core.metrics import MetricsArguments, MetricsSettings
 from pipeline_core.progress import OnProgress
 from pipeline_core.report import Report
 
 
-class Config(KafkaSettings, StoreSettings):
+class Config(KafkaSettings, StoreSettings, MetricsSettings):
     """What `csv_to_kafka` does, and with what."""
 
     pipeline: ClassVar[str] = "csv_to_kafka"
@@ -62,21 +77,10 @@ class Config(KafkaSettings, StoreSettings):
         float | None, Field(gt=0, allow_inf_nan=False, description="Rows a second; without it, as fast as it goes.")
     ] = None
     limit: Annotated[int | None, Field(gt=0, description="Stop after this many rows.")] = None
-    partitions: Annotated[int | None, Field(gt=0, description="Partitions of a topic that is created.")] = None
-    replication_factor: Annotated[int | None, Field(gt=0, description="Replicas of a topic that is created.")] = None
-    partitioner: Annotated[
-        Literal["murmur2_random", "murmur2", "consistent_random", "consistent", "random", "fnv1a_random", "fnv1a"],
-        Metavar("NAME"),
-        Field(
-            description="How keys choose partitions: murmur2_random as Java and kafka-python do, consistent_random as"
-            " librdkafka does, or another of librdkafka's."
-        ),
-    ] = "murmur2_random"
-    compression: Annotated[
-        Literal["lz4", "zstd", "snappy", "gzip", "none"],
-        Metavar("NAME"),
-        Field(description="Compression of the messages: lz4, zstd, snappy, gzip or none."),
-    ] = "lz4"
+    partitions: Partitions = None
+    replication_factor: Replicas = None
+    partitioner: Partitioner = "murmur2_random"
+    compression: Compression = "lz4"
     json_style: Annotated[
         Literal["compact", "python"],
         Field(description="compact, or the blanks and ASCII escapes of Python's json.dumps."),
@@ -97,7 +101,7 @@ class Config(KafkaSettings, StoreSettings):
     memory_limit: Annotated[Size, Field(description="Memory for everything that is buffered.")] = 256 * 1024 * 1024
 
 
-class Arguments(KafkaArguments, StoreArguments, total=False):
+class Arguments(KafkaArguments, StoreArguments, MetricsArguments, total=False):
     """Keyword arguments of `run` and `arun`: the fields of `Config`, and a settings file."""
 
     config_file: str | os.PathLike[str]
@@ -116,7 +120,7 @@ class Arguments(KafkaArguments, StoreArguments, total=False):
     partitions: int | None
     replication_factor: int | None
     partitioner: str
-    compression: Literal["lz4", "zstd", "snappy", "gzip", "none"]
+    compression: Compression
     json_style: Literal["compact", "python"]
     exactly_once: bool
     resume: bool

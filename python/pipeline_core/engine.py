@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from pipeline_core import termination
+from pipeline_core import termination, traces
 from pipeline_core._core import Stop
 from pipeline_core.exceptions import SettingsError
 from pipeline_core.progress import Heartbeat, OnLines, OnProgress, Stats
@@ -47,7 +47,7 @@ def run(
     """Call the engine and wait. On the main thread Ctrl-C and SIGTERM drain first; the second one does not wait."""
     stop = stop or Stop()
     with termination.raising():
-        return native(document, stop, Heartbeat(stop, on_progress, on_lines))
+        return _traced(native, document, stop, on_progress, on_lines)
 
 
 async def arun(
@@ -81,6 +81,12 @@ async def arun(
     return relay.outcome.result()
 
 
+def _traced(native: Native, document: str, stop: Stop, on_progress: OnProgress | None, on_lines: OnLines | None) -> str:
+    name: str = getattr(getattr(native, "func", native), "__name__", "call")
+    with traces.run(name) as on_spans:
+        return native(document, stop, Heartbeat(stop, on_progress, on_lines, on_spans))
+
+
 class _Relay:
     """Carries a call of the engine from its thread to the event loop that waits for it."""
 
@@ -97,7 +103,7 @@ class _Relay:
         report, failure = "", None
         try:
             on_progress = self._hand_over if self._on_progress else None
-            report = native(document, self._stop, Heartbeat(self._stop, on_progress, self._on_lines))
+            report = _traced(native, document, self._stop, on_progress, self._on_lines)
         except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
             failure = error
         # A closed loop has nobody left who waits for the outcome.

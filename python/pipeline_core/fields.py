@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 from pipeline_core import units
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_$]+", re.ASCII)
+_TABLE = re.compile(r"([A-Za-z0-9_$]{1,63}\.)?[A-Za-z0-9_$]{1,63}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,29 @@ def _pairs(value: object) -> object:
     return value
 
 
+def named(value: object) -> object:
+    """Things by their names, out of JSON objects and `NAME=VALUE` in one text or a list of them.
+
+    Raises:
+        ValueError: A text is neither.
+    """
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)):
+        return value
+    found: dict[str, object] = {}
+    for text in map(str, cast("Iterable[object]", texts)):
+        if text.lstrip().startswith("{"):
+            item = _json_or(text, lambda _: None)
+        else:
+            name, equals, rest = text.partition("=")
+            item = {name.strip(): rest} if equals and name.strip() else None
+        if not isinstance(item, dict):
+            message = "Write each as NAME=VALUE, or all as a JSON object"
+            raise ValueError(message)  # noqa: TRY004 - pydantic explains ValueErrors
+        found |= cast("dict[str, object]", item)
+    return found
+
+
 def _scalar(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -106,6 +130,13 @@ def _text(value: object) -> object:
 def _identifier(value: object) -> object:
     if isinstance(value, str) and not _IDENTIFIER.fullmatch(value):
         message = "Write letters, digits, _ and $ only"
+        raise ValueError(message)
+    return value
+
+
+def _table(value: object) -> object:
+    if isinstance(value, str) and not _TABLE.fullmatch(value):
+        message = "Write a name, or schema.name, of up to 63 letters, digits, _ and $ each"
         raise ValueError(message)
     return value
 
@@ -162,6 +193,15 @@ Zone = Annotated[str, Metavar("ZONE"), BeforeValidator(units.zone)]
 Identifier = Annotated[str, Metavar("NAME"), BeforeValidator(_identifier), Field(max_length=64)]
 """A name in a database that needs no quotes."""
 
+Column = Annotated[str, BeforeValidator(_identifier), Field(max_length=63)]
+"""A column of PostgreSQL."""
+
+Table = Annotated[str, Metavar("NAME"), BeforeValidator(_table)]
+"""A table of PostgreSQL; it may be named with its schema."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+"""A TCP port."""
+
 Pairs = Annotated[dict[str, str], Metavar("NAME=VALUE"), BeforeValidator(_pairs)]
 """A mapping of text to text; `NAME=VALUE` and JSON are understood."""
 
@@ -183,3 +223,22 @@ Joined = BeforeValidator(_joined)
 
 Text = BeforeValidator(_text)
 """Lets a number stand for its text."""
+
+Partitions = Annotated[int | None, Field(gt=0, description="Partitions of a topic that is created.")]
+
+Replicas = Annotated[int | None, Field(gt=0, description="Replicas of a topic that is created.")]
+
+Partitioner = Annotated[
+    Literal["murmur2_random", "murmur2", "consistent_random", "consistent", "random", "fnv1a_random", "fnv1a"],
+    Metavar("NAME"),
+    Field(
+        description="How keys choose partitions: murmur2_random as Java and kafka-python do, consistent_random as"
+        " librdkafka does, or another of librdkafka's."
+    ),
+]
+
+Compression = Annotated[
+    Literal["lz4", "zstd", "snappy", "gzip", "none"],
+    Metavar("NAME"),
+    Field(description="Compression of the messages: lz4, zstd, snappy, gzip or none."),
+]

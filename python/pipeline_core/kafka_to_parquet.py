@@ -18,11 +18,12 @@ from pipeline_core import _core, engine
 from pipeline_core.config import DEFAULT_TOPIC, KafkaArguments, KafkaSettings, StoreArguments, StoreSettings
 from pipeline_core.fields import ColumnType, ColumnTypes, Metavar, Names, Place, Seconds, Share, Size, Until
 from pipeline_core.layers import Env
+from pipeline_core.metrics import MetricsArguments, MetricsSettings
 from pipeline_core.progress import OnProgress
 from pipeline_core.report import Report
 
 
-class Config(KafkaSettings, StoreSettings):
+class Config(KafkaSettings, StoreSettings, MetricsSettings):
     """What `kafka_to_parquet` does, and with what."""
 
     pipeline: ClassVar[str] = "kafka_to_parquet"
@@ -100,7 +101,7 @@ class Config(KafkaSettings, StoreSettings):
     ] = 45
 
 
-class Arguments(KafkaArguments, StoreArguments, total=False):
+class Arguments(KafkaArguments, StoreArguments, MetricsArguments, total=False):
     """Keyword arguments of `run` and `arun`: the fields of `Config`, and a settings file."""
 
     config_file: str | os.PathLike[str]

@@ -19,6 +19,7 @@ from pipeline_core import _core, engine, parser_setup
 from pipeline_core.config import TASK_TOPIC, KafkaArguments, KafkaSettings, StoreArguments, StoreSettings
 from pipeline_core.fields import Metavar, Place, Scheme, Seconds, Share, Size, Until
 from pipeline_core.layers import Env
+from pipeline_core.metrics import MetricsArguments, MetricsSettings
 from pipeline_core.parser_setup import Parser
 from pipeline_core.progress import OnLines, OnProgress
 from pipeline_core.report import Report
@@ -28,7 +29,7 @@ _GIB = 1024**3
 _QUEUE = TypeAdapter(Queue)
 
 
-class Config(KafkaSettings, StoreSettings):
+class Config(KafkaSettings, StoreSettings, MetricsSettings):
     """What `obs_worker` does, and with what."""
 
     pipeline: ClassVar[str] = "obs_worker"
@@ -154,7 +155,7 @@ class Config(KafkaSettings, StoreSettings):
         return json.dumps({**json.loads(super().document()), **own}, ensure_ascii=False)
 
 
-class Arguments(KafkaArguments, StoreArguments, total=False):
+class Arguments(KafkaArguments, StoreArguments, MetricsArguments, total=False):
     """Keyword arguments of `run` and `arun`: the fields of `Config`, and a settings file."""
 
     config_file: str | os.PathLike[str]

@@ -1,4 +1,4 @@
-"""How a parser of the user's reaches the processes that run it: by its name, or pickled."""
+"""How a parser or a model of the user's reaches the processes that run it: by its name, or pickled."""
 
 import base64
 import importlib
@@ -15,6 +15,7 @@ BUILT_IN = ("default", "csv", "json", "jsonl")
 
 _FACTORY = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _CHILD = Path(__file__).with_name("parser_process.py")
+_DOCUMENT_CHILD = Path(__file__).with_name("document_process.py")
 
 
 class HasParse(Protocol):
@@ -70,6 +71,11 @@ def of_object(parser: object) -> dict[str, Any]:
         message = f"Parser {title(parser)} cannot be sent to another process: {type(error).__name__}: {error}"
         raise SettingsError(message, hint) from error
     return {"factory": None, "pickled": base64.b64encode(pickled).decode(), "path": _path()}
+
+
+def of_class(name: str) -> dict[str, Any]:
+    """How documents get to a class of the user's: the program, and what it is told."""
+    return {"command": [sys.executable, str(_DOCUMENT_CHILD)], "class": name, "path": _path()}
 
 
 def title(parser: object) -> str:

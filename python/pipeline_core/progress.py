@@ -4,7 +4,8 @@ import json
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from pipeline_core._core import Stop
@@ -22,6 +23,7 @@ class Stats:
         bytes_written: Bytes the sink has for good.
         bytes_total: Bytes the source holds, where that is known.
         rows_total: Rows the run will read, where that is known.
+        live: What else there is to tell at this moment, by name, such as `lag` or `transaction_seconds`.
     """
 
     rows_read: int = 0
@@ -31,6 +33,7 @@ class Stats:
     bytes_written: int = 0
     bytes_total: int | None = None
     rows_total: int | None = None
+    live: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
     def share(self) -> float | None:
@@ -49,30 +52,54 @@ OnProgress = Callable[[Stats], None]
 Line = tuple[str, str, str, dict[str, Any], str, int | None]
 """A line of the engine's log: level, target, message, fields, source file and line."""
 
+RUN: ContextVar[str] = ContextVar("run", default="")
+"""What a run is called where several go on side by side; their log lines are told apart by it."""
+
+HURRY: ContextVar[threading.Event | None] = ContextVar("hurry", default=None)
+"""Ends a run that is not on the main thread, as a second Ctrl-C would."""
+
 _ROOT = "pipeline_core"
 
 OnLines = Callable[[list[Line]], None]
 """Called with the lines of each heartbeat that has some, whatever their level."""
 
+Span = tuple[str, int, int]
+"""Something that is over: its name, when it began in nanoseconds since 1970, and how long it took in nanoseconds."""
+
+OnSpans = Callable[[Stats, list[Span]], None]
+"""Called at each heartbeat."""
+
 
 class Heartbeat:
     """Receives the engine's heartbeat on the calling thread, ten times a second."""
 
-    def __init__(self, stop: Stop, on_progress: OnProgress | None = None, on_lines: OnLines | None = None) -> None:
+    def __init__(
+        self,
+        stop: Stop,
+        on_progress: OnProgress | None = None,
+        on_lines: OnLines | None = None,
+        on_spans: OnSpans | None = None,
+    ) -> None:
         self._stop = stop
         self._on_progress = on_progress
         self._on_lines = on_lines
+        self._on_spans = on_spans
+        self._hurry = HURRY.get()
 
     def __call__(self, beat: str) -> int:
         """Take one beat, a JSON document of counts and log lines; the least level of those that are wanted."""
         # The interpreter waits for this thread before it goes; a run without an end must not keep it.
         if not threading.main_thread().is_alive():
             self._stop.set()
+        if self._hurry is not None and self._hurry.is_set():
+            raise KeyboardInterrupt
         news = json.loads(beat)
         for line in news["logs"]:
             log(line)
         if self._on_lines is not None and news["logs"]:
             self._on_lines(news["logs"])
+        if self._on_spans is not None:
+            self._on_spans(Stats(**news["stats"]), news["spans"])
         if self._on_progress is not None:
             try:
                 self._on_progress(Stats(**news["stats"]))

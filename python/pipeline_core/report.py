@@ -11,6 +11,8 @@ from typing_extensions import Self
 
 from pipeline_core.units import bytes_text, seconds_text
 
+# From here on, tenths are fine enough.
+_TENTHS = 100
 _CELL = "padding:0.15em 0.8em;text-align:left;vertical-align:top;border-bottom:1px solid rgba(128,128,128,0.35)"
 
 
@@ -45,7 +47,8 @@ class Document:
             f'<tr><th scope="row" style="{_CELL}">{escape(name)}</th><td style="{_CELL}">{escape(text)}</td></tr>'
             for name, text in self.lines()
         )
-        caption = f'<caption style="caption-side:top;text-align:left;color:inherit">{escape(self.heading())}</caption>'
+        style = "caption-side:top;padding:0.15em 0.8em;text-align:left;color:inherit"
+        caption = f'<caption style="{style}">{escape(self.heading())}</caption>'
         return f'<table style="border-collapse:collapse">{caption}<tbody>{rows}</tbody></table>'
 
 
@@ -95,7 +98,7 @@ class Report(Document):
         yield "rate", f"{self.rows_per_second:,.0f} rows a second"
         yield "started", self.started_at.isoformat(sep=" ", timespec="seconds")
         for name, value in self.details.items():
-            if value not in (None, ""):
+            if value not in (None, "", {}):
                 yield name.replace("_", " "), brief(value)
 
 
@@ -156,7 +159,7 @@ class VerifyReport(Document):
 
     def heading(self) -> str:
         """`orders in ./lake: ok`."""
-        found = "ok" if self.ok else _counted(len(self.problems), "problem")
+        found = "ok" if self.ok else counted(len(self.problems), "problem")
         return f"{self.topic} in {self.url}: {found}"
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -165,9 +168,9 @@ class VerifyReport(Document):
             yield "problem", problem
         rows = "" if self.rows is None else f"{self.rows:,} in "
         rejected = f", {self.rejected:,} rejected" if self.rejected else ""
-        yield "rows", f"{rows}{_counted(self.objects, 'object')}{rejected}"
+        yield "rows", f"{rows}{counted(self.objects, 'object')}{rejected}"
         for part in self.partitions:
-            text = f"{_counted(part.objects, 'object')}, offsets {part.first_offset} to {part.last_offset}"
+            text = f"{counted(part.objects, 'object')}, offsets {part.first_offset} to {part.last_offset}"
             text += "" if part.rows is None else f", {part.rows:,} rows"
             text += f", {part.rejected:,} rejected" if part.rejected else ""
             text += f", {part.behind:,} behind the topic" if part.behind else ""
@@ -236,8 +239,11 @@ def brief(value: object, longest: int = 5) -> str:
         return ", ".join(f"{name.replace('_', ' ')} {brief(item)}" for name, item in pairs if item is not None)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= _TENTHS else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """`1 object`, `2,000 objects`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

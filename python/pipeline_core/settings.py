@@ -4,11 +4,13 @@ import json
 import logging
 import os
 import re
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_args
 
 from dotenv import dotenv_values
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -30,6 +32,32 @@ _log = logging.getLogger(__name__)
 _left_out: set[tuple[str, str]] = set()
 
 
+class Registry(Mapping[str, "type[PipelineSettings]"]):
+    """Every pipeline's settings by its name; who looks at it gets those, too, that were not imported yet."""
+
+    def __init__(self) -> None:
+        self._imported: dict[str, type[PipelineSettings]] = {}
+
+    def add(self, settings: type["PipelineSettings"]) -> None:
+        """Take in the settings of one more pipeline."""
+        self._imported[settings.pipeline] = settings
+
+    def __getitem__(self, pipeline: str) -> type["PipelineSettings"]:
+        return self._all()[pipeline]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, type["PipelineSettings"]]:
+        package = import_module("pipeline_core")
+        for name in cast("list[str]", package.__all__):
+            getattr(package, name)
+        return self._imported
+
+
 class PipelineSettings(BaseSettings):
     """Settings from a file, `.env`, the environment and arguments, the later the stronger.
 
@@ -48,10 +76,13 @@ class PipelineSettings(BaseSettings):
     block: ClassVar[str] = ""
     """The name of a block of shared settings, set in the class that holds them."""
 
+    block_prefix: ClassVar[str] = ""
+    """What the names of a block's fields begin with, and those in the engine's document do not."""
+
     blocks: ClassVar[dict[str, type["PipelineSettings"]]] = {}
     """Shared settings by the name of their table in a file and in the engine's document."""
 
-    registry: ClassVar[dict[str, type["PipelineSettings"]]] = {}
+    registry: ClassVar[Registry] = Registry()
     """Every pipeline's settings by its name."""
 
     usual_file: ClassVar[Path | None] = None
@@ -63,7 +94,7 @@ class PipelineSettings(BaseSettings):
         if "block" in vars(cls):
             cls.blocks[cls.block] = cls
         if cls.pipeline:
-            cls.registry[cls.pipeline] = cls
+            cls.registry.add(cls)
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - checked by pydantic
         if path := self._unnamed_file(settings):
@@ -131,15 +162,17 @@ class PipelineSettings(BaseSettings):
         """The JSON document for the engine. It holds the secrets in clear: give it to nothing else."""
         values = {name: _revealed(getattr(self, name)) for name in type(self).model_fields}
         for table, block in self.blocks.items():
-            if isinstance(self, block):
-                values[table] = {name: values.pop(name) for name in block.model_fields}
+            # A field of the block's own name is the whole block.
+            if isinstance(self, block) and table not in block.model_fields:
+                own = {name: values.pop(name) for name in block.model_fields}
+                values[table] = {name.removeprefix(block.block_prefix): value for name, value in own.items()}
         return json.dumps(values, ensure_ascii=False)
 
     @classmethod
     def _from_file(cls, path: Path) -> dict[str, Found]:
         found: dict[str, Found] = {}
         unknown: list[tuple[str, str]] = []
-        tables, pipelines = frozenset(cls.blocks), frozenset(cls.registry)
+        pipelines, tables = frozenset(cls.registry), frozenset(cls.blocks)
         data = settings_file.read(path)
         for name, value, within in settings_file.entries(data, cls.pipeline, tables, pipelines):
             place = f"{path.name} [{'.'.join(within)}]" if within else path.name
@@ -174,9 +207,9 @@ class PipelineSettings(BaseSettings):
 def explained(settings: type[PipelineSettings], error: ValidationError, found: dict[str, Found]) -> SettingsError:
     """One line for each wrong setting: its name, where it was set, what it must be. Never a secret."""
     lines = [_line(settings, detail, found) for detail in error.errors(include_url=False)]
-    missing = [str(detail["loc"][0]) for detail in error.errors(include_url=False) if detail["type"] == "missing"]
-    if len(lines) == len(missing) == 1:
-        return SettingsError(lines[0], _how_to_set(settings, missing[0]))
+    missing = [detail["loc"] for detail in error.errors(include_url=False) if detail["type"] == "missing"]
+    if len(lines) == len(missing) == len(missing[0] if missing else ()) == 1:
+        return SettingsError(lines[0], _how_to_set(settings, str(missing[0][0])))
     return SettingsError("\n".join(lines), _see_all(settings))
 
 
@@ -242,16 +275,26 @@ def _line(settings: type[PipelineSettings], detail: ErrorDetails, found: dict[st
     if not detail["loc"]:
         return reason
     name = str(detail["loc"][0])
-    if detail["type"] == "missing":
-        return f"Setting {name!r} is missing"
+    path = name + _within(settings, name, detail["loc"][1:])
     origin = found[name].origin if name in found else "default"
     place = "" if origin == "argument" else f" ({origin})"
+    if detail["type"] == "missing":
+        return f"Setting {path!r} is missing" if path == name else f"Setting {path!r}{place} is missing"
     value = detail["input"]
-    if not settings.model_fields[name].repr or is_secret(settings, name) or isinstance(value, (dict, list)):
-        return f"Setting {name!r}{place}: {reason}"
+    is_hidden = is_secret(settings, name) or not settings.model_fields[name].repr
+    if is_hidden or isinstance(value, (BaseModel, dict, list, type)):
+        return f"Setting {path!r}{place}: {reason}"
     text = masked(value)
     cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return f"Setting {name!r}{place}: {reason}, not {cut!r}"
+    return f"Setting {path!r}{place}: {reason}, not {cut!r}"
+
+
+def _within(settings: type[PipelineSettings], name: str, steps: tuple[int | str, ...]) -> str:
+    """Where in a setting that has parts: `.columns[0].type`; nothing in another."""
+    annotation = settings.model_fields[name].annotation
+    kinds: list[object] = [annotation, *get_args(annotation)]
+    has_parts = any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds)
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps) if has_parts else ""
 
 
 def _how_to_set(settings: type[PipelineSettings], name: str) -> str:
@@ -266,4 +309,8 @@ def _see_all(settings: type[PipelineSettings]) -> str:
 
 
 def _revealed(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {name: _revealed(entry) for name, entry in cast("dict[str, object]", value).items()}
     return value.get_secret_value() if isinstance(value, SecretStr) else value

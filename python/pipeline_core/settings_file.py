@@ -1,7 +1,7 @@
 """Settings in a TOML or YAML file: top-level keys, `[kafka]`, `[store]` and such tables, and one table per pipeline.
 
 The Walmart original's `config/config.yml` is read as it is: its table `mysql` has shorter names, and its table
-`walmart_token` holds accounts.
+`walmart_token` holds accounts. The tables `metrics`, `mongodb`, `source` and `target` have shorter names, too.
 """
 
 import sys
@@ -22,8 +22,14 @@ else:
 # The original's names in its table `mysql`; ours have the table's name before them.
 _OF_MYSQL = frozenset({"host", "port", "user", "password", "charset"})
 
+# The names of these tables need not stand before the names in them.
+_SHORT = frozenset({"metrics", "mongodb", "source", "target"})
+
 ACCOUNTS = "walmart_token"
 """The original's table of accounts, each a table with a `token`."""
+
+# Tables that are one setting each.
+_WHOLE = frozenset({ACCOUNTS, "mapping"})
 
 
 class Entry(NamedTuple):
@@ -69,10 +75,10 @@ def entries(
     """
     own: Mapping[str, Any] = {}
     for name, value in data.items():
-        if isinstance(value, dict) and name in tables:
-            yield from (Entry(_ours(name, key), entry, (name,)) for key, entry in cast("dict[str, Any]", value).items())
-        elif isinstance(value, dict) and name == ACCOUNTS:
+        if isinstance(value, dict) and name in _WHOLE:
             yield Entry(name, value, (name,))
+        elif isinstance(value, dict) and name in tables:
+            yield from (Entry(_ours(name, key), entry, (name,)) for key, entry in cast("dict[str, Any]", value).items())
         elif isinstance(value, dict) and name == pipeline:
             own = cast("dict[str, Any]", value)
         elif not isinstance(value, dict) or name not in pipelines:
@@ -89,7 +95,8 @@ def is_of_the_original(data: Mapping[str, Any]) -> bool:
 
 
 def _ours(table: str, key: str) -> str:
-    return f"mysql_{key}" if table == "mysql" and key in _OF_MYSQL else key
+    is_short = key in _OF_MYSQL if table == "mysql" else table in _SHORT and not key.startswith(f"{table}_")
+    return f"{table}_{key}" if is_short else key
 
 
 def _toml(path: Path, text: str) -> dict[str, Any]:

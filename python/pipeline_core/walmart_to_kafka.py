@@ -9,20 +9,34 @@ report = walmart_to_kafka.run(start_date="20251111", end_date="20251111")
 
 import os
 from datetime import date
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 from typing_extensions import Self, Unpack
 
 from pipeline_core import _core, engine
 from pipeline_core.config import ORDER_TOPIC, KafkaArguments, KafkaSettings, WalmartArguments, WalmartSettings
-from pipeline_core.fields import Day, Metavar, Seconds, ShipNodeType, Short, Size, Until, Zone
+from pipeline_core.fields import (
+    Compression,
+    Day,
+    Metavar,
+    Partitioner,
+    Partitions,
+    Replicas,
+    Seconds,
+    ShipNodeType,
+    Short,
+    Size,
+    Until,
+    Zone,
+)
 from pipeline_core.layers import Env
+from pipeline_core.metrics import MetricsArguments, MetricsSettings
 from pipeline_core.progress import OnProgress
 from pipeline_core.report import Report
 
 
-class Config(KafkaSettings, WalmartSettings):
+class Config(KafkaSettings, WalmartSettings, MetricsSettings):
     """What `walmart_to_kafka` does, and with what.
 
     Where no settings file is named, `config/config.yml` of the working folder is read if it exists.
@@ -58,8 +72,8 @@ class Config(KafkaSettings, WalmartSettings):
     until: Annotated[
         Until,
         Field(
-            description="With --follow: when to end: stopped (by a signal), a duration such as 8h, or a count such as"
-            " 500rows."
+            description="With --follow: when to end: end (after one poll), stopped (by a signal), a duration such as"
+            " 8h, or a count such as 500rows."
         ),
     ] = "stopped"
     topic: Annotated[
@@ -76,21 +90,10 @@ class Config(KafkaSettings, WalmartSettings):
         int, Field(gt=0, le=10_000, description="Orders of one window of time at most; fuller ones are split.")
     ] = 1000
     concurrency: Annotated[int, Field(ge=1, le=32, description="Requests at once.")] = 4
-    partitions: Annotated[int | None, Field(gt=0, description="Partitions of a topic that is created.")] = 3
-    replication_factor: Annotated[int | None, Field(gt=0, description="Replicas of a topic that is created.")] = None
-    partitioner: Annotated[
-        Literal["murmur2_random", "murmur2", "consistent_random", "consistent", "random", "fnv1a_random", "fnv1a"],
-        Metavar("NAME"),
-        Field(
-            description="How keys choose partitions: murmur2_random as Java and kafka-python do, consistent_random as"
-            " librdkafka does, or another of librdkafka's."
-        ),
-    ] = "murmur2_random"
-    compression: Annotated[
-        Literal["lz4", "zstd", "snappy", "gzip", "none"],
-        Metavar("NAME"),
-        Field(description="Compression of the messages: lz4, zstd, snappy, gzip or none."),
-    ] = "lz4"
+    partitions: Partitions = 3
+    replication_factor: Replicas = None
+    partitioner: Partitioner = "murmur2_random"
+    compression: Compression = "lz4"
     memory_limit: Annotated[Size, Field(description="Memory for everything that is buffered.")] = 256 * 1024 * 1024
 
     @model_validator(mode="after")
@@ -107,14 +110,12 @@ class Config(KafkaSettings, WalmartSettings):
             message = "Setting 'end_date' (-e) needs 'start_date' (-s), the first day"
         elif self.start_date and self.end_date and self.end_date < self.start_date:
             message = f"Setting 'end_date' (-e) is {self.end_date}, before 'start_date' (-s) {self.start_date}"
-        elif self.follow and self.until == "end":
-            message = "Setting 'until' cannot be end with 'follow', which has none: write stopped, 8h or 500rows"
         if message:
             raise ValueError(message)
         return self
 
 
-class Arguments(KafkaArguments, WalmartArguments, total=False):
+class Arguments(KafkaArguments, WalmartArguments, MetricsArguments, total=False):
     """Keyword arguments of `run` and `arun`: the fields of `Config`, and a settings file."""
 
     config_file: str | os.PathLike[str]
@@ -136,7 +137,7 @@ class Arguments(KafkaArguments, WalmartArguments, total=False):
     partitions: int | None
     replication_factor: int | None
     partitioner: str
-    compression: Literal["lz4", "zstd", "snappy", "gzip", "none"]
+    compression: Compression
     memory_limit: int | str
 
 

@@ -18,11 +18,12 @@ from pipeline_core import _core, engine
 from pipeline_core.config import ORDER_TOPIC, KafkaArguments, KafkaSettings, MysqlArguments, MysqlSettings
 from pipeline_core.fields import Identifier, Seconds, Share, Size, Until, Zone
 from pipeline_core.layers import Env
+from pipeline_core.metrics import MetricsArguments, MetricsSettings
 from pipeline_core.progress import OnProgress
 from pipeline_core.report import DatabaseReport, Report
 
 
-class Config(KafkaSettings, MysqlSettings):
+class Config(KafkaSettings, MysqlSettings, MetricsSettings):
     """What `walmart_to_mysql` does, and with what.
 
     Where no settings file is named, `config/config.yml` of the working folder is read if it exists.
@@ -81,7 +82,7 @@ class Config(KafkaSettings, MysqlSettings):
     )
 
 
-class Arguments(KafkaArguments, MysqlArguments, total=False):
+class Arguments(KafkaArguments, MysqlArguments, MetricsArguments, total=False):
     """Keyword arguments of `run`, `arun` and `init_db`: the fields of `Config`, and a settings file."""
 
     config_file: str | os.PathLike[str]

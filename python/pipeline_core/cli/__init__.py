@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from pipeline_core import __version__
-from pipeline_core.cli import checks, demo, files, sample, show, transfers, walmart
+from pipeline_core.cli import (
+    cdc,
+    checks,
+    demo,
+    dlq,
+    files,
+    init_db,
+    mongo,
+    mysql,
+    run,
+    sample,
+    show,
+    transfers,
+    validation,
+    walmart,
+)
 from pipeline_core.cli.output import say
 
 app = typer.Typer(
@@ -39,7 +54,14 @@ def root(
 transfers.add_to(app)
 files.add_to(app)
 walmart.add_to(app)
+cdc.add_to(app)
+mongo.add_to(app)
+mysql.add_to(app)
+run.add_to(app)
+init_db.add_to(app)
+dlq.add_to(app)
 checks.add_to(app)
+validation.add_to(app)
 show.add_to(app)
 sample.add_to(app)
 demo.add_to(app)

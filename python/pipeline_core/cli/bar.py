@@ -43,9 +43,12 @@ class Bar:
 
     def __call__(self, stats: Stats) -> None:
         """Draw one beat."""
-        counts = f"{stats.rows_read:,} read, {stats.rows_written:,} written, {self._rate(stats.rows_read):,.0f}/s"
-        if stats.rows_rejected:
-            counts += f", [red]{stats.rows_rejected:,} rejected[/red]"
+        rate = f"{self._rate(stats.rows_read):,.0f}/s"
+        if stats.live:
+            counts = _live(stats, rate)
+        else:
+            counts = f"{stats.rows_read:,} read, {stats.rows_written:,} written, {rate}"
+            counts += f", [red]{stats.rows_rejected:,} rejected[/red]" if stats.rows_rejected else ""
         share = stats.share
         self._progress.update(self._task, completed=share or 0, total=None if share is None else 1, counts=counts)
 
@@ -57,3 +60,16 @@ class Bar:
             self._recent.popleft()
         then, before = self._recent[0]
         return (rows - before) / (now - then) if now > then else 0
+
+
+def _live(stats: Stats, rate: str) -> str:
+    """What a run says of this moment, of what it knows."""
+    live = stats.live
+    parts = [f"{stats.rows_written:,} processed"]
+    parts += [f"[red]{stats.rows_rejected:,} failed[/red]"] if stats.rows_rejected else []
+    parts += [f"{live['duplicates']:,.0f} duplicates"] if "duplicates" in live else []
+    parts += [f"{live['dead_letters']:,.0f} DLQ"] if "dead_letters" in live else []
+    parts.append(rate)
+    parts += [f"lag {live['lag']:,.0f}"] if "lag" in live else []
+    parts += [f"transaction {live['transaction_seconds'] * 1000:,.0f} ms"] if "transaction_seconds" in live else []
+    return ", ".join(parts)

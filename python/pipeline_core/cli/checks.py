@@ -4,9 +4,13 @@ import typer
 
 from pipeline_core import (
     bucket_to_kafka,
+    cdc_to_postgres,
     csv_to_kafka,
     kafka_to_parquet,
+    mongo_to_kafka,
+    mysql_to_mysql,
     obs_worker,
+    postgres_to_kafka,
     walmart_to_kafka,
     walmart_to_mysql,
 )
@@ -15,13 +19,28 @@ from pipeline_core.cli import commands
 from pipeline_core.cli.output import Output
 from pipeline_core.settings import PipelineSettings
 
-_PIPELINES = (bucket_to_kafka, csv_to_kafka, kafka_to_parquet, obs_worker, walmart_to_kafka, walmart_to_mysql)
+_PIPELINES = (
+    bucket_to_kafka,
+    cdc_to_postgres,
+    csv_to_kafka,
+    kafka_to_parquet,
+    mongo_to_kafka,
+    mysql_to_mysql,
+    obs_worker,
+    postgres_to_kafka,
+    walmart_to_kafka,
+    walmart_to_mysql,
+)
 _EPILOG = """
 [bold]Examples[/bold]
 
 pipeline-core check kafka-to-parquet --topic supply-chain-orders --to s3://bucket
 
 pipeline-core check walmart-to-mysql --mysql-host db
+
+pipeline-core check cdc-to-postgres --target-host db
+
+pipeline-core check mongo-to-kafka --topic information --mongodb-host db
 
 The exit code is 1 if anything does not work.
 """

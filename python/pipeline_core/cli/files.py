@@ -11,7 +11,7 @@ from pipeline_core.cli.bar import Bar
 from pipeline_core.cli.output import Output
 from pipeline_core.config import KafkaSettings
 
-_STATUS_SETTINGS = {"topic", "group_id", "log_db", "config_file", "json", "log_level", "log_format"}
+_STATUS_SETTINGS = {"topic", "group_id", "log_db"}
 _QUEUE = Annotated[bool, typer.Option("--queue/--no-queue", metavar="", help="Ask Kafka for the length of the queue.")]
 
 _BUCKET_TO_KAFKA = """
@@ -69,7 +69,7 @@ def add_to(app: typer.Typer) -> None:
     )
     wanted = _STATUS_SETTINGS | KafkaSettings.model_fields.keys()
     queue = flags.parameter("queue", _QUEUE, default=True)
-    own = [queue, *(parameter for parameter in parameters if parameter.name in wanted)]
+    own = [queue, *commands.parameters(obs_worker.Config, wanted)]
     title = "Show throughput, success rate, mean time and errors of the processing log, and the length of the queue."
     worker.command("status", help=title, epilog=_STATUS)(flags.add([context, *own], _status))
     app.add_typer(worker, name="obs-worker")

@@ -13,7 +13,16 @@ from pipeline_core.fields import Metavar, Short
 from pipeline_core.layers import Env
 from pipeline_core.settings import PipelineSettings
 
-_PANELS = {"kafka": "Kafka", "mysql": "MySQL", "store": "Object stores", "walmart": "Walmart's API"}
+_PANELS = {
+    "kafka": "Kafka",
+    "metrics": "Metrics and health",
+    "mongodb": "MongoDB",
+    "mysql": "MySQL",
+    "source": "Source database",
+    "store": "Object stores",
+    "target": "Target database",
+    "walmart": "Walmart's API",
+}
 _SINGULAR = {"column_types": "column-type", "properties": "property"}
 _METAVARS = {bool: "", float: "N", int: "N", str: "TEXT"}
 _MIB = 2**20

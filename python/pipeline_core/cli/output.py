@@ -18,6 +18,7 @@ from typing_extensions import override
 from pipeline_core import termination
 from pipeline_core.exceptions import PipelineError
 from pipeline_core.layers import PREFIX
+from pipeline_core.progress import RUN
 
 INTERRUPTED = 130
 
@@ -157,6 +158,12 @@ def start_logging(level: LogLevel, form: LogFormat, console: Console) -> None:
     logger.propagate = False
 
 
+def of_files(form: LogFormat) -> logging.Formatter:
+    """How the lines of a log file look: with the date."""
+    forms = {"original": "%(asctime)s - %(levelname)s - %(message)s", "text": "%(asctime)s %(levelname)-7s %(message)s"}
+    return _Json() if form == "json" else logging.Formatter(forms[form])
+
+
 class _Stderr(logging.Handler):
     """Writes whole lines, on a terminal above the bar."""
 
@@ -177,12 +184,22 @@ class _Stderr(logging.Handler):
             return
 
 
-class _Line(logging.Formatter):
+class _Named(logging.Formatter):
+    """Says whose line it is, where several runs go on side by side."""
+
+    @override
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        if name := RUN.get():
+            record.message = f"{name}: {record.message}"
+        return super().formatMessage(record)
+
+
+class _Line(_Named):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
 
 
-class _Original(logging.Formatter):
+class _Original(_Named):
     """As the Walmart original logs: `2025-11-11 12:00:00,123 - INFO - …`."""
 
     def __init__(self) -> None:
@@ -202,6 +219,7 @@ class _Json(logging.Formatter):
             "func_name": record.funcName,
             "lineno": record.lineno,
         }
+        line |= {"run": RUN.get()} if RUN.get() else {}
         line |= {name: value for name, value in own.items() if name not in line}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

@@ -11,10 +11,16 @@ from pipeline_core.settings import CONFIG_FILE, PipelineSettings, shown
 
 Pipeline = Literal[
     "bucket-to-kafka",
+    "cdc-to-postgres",
     "csv-to-kafka",
+    "dlq",
     "kafka-to-parquet",
+    "mongo-to-kafka",
+    "mysql-to-mysql",
     "obs-worker",
+    "postgres-to-kafka",
     "read-batches",
+    "validate",
     "verify",
     "walmart-to-kafka",
     "walmart-to-mysql",

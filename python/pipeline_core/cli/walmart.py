@@ -1,16 +1,11 @@
-"""`walmart-to-kafka`, `walmart-to-mysql`, and `init-db` for its tables."""
-
-from typing import Any
+"""`walmart-to-kafka` and `walmart-to-mysql`."""
 
 import typer
 
 from pipeline_core import walmart_to_kafka, walmart_to_mysql
-from pipeline_core.cli import commands, flags
+from pipeline_core.cli import commands
 from pipeline_core.cli.bar import Bar
 from pipeline_core.cli.output import Output
-from pipeline_core.config import MysqlSettings
-
-_TABLES = {"database", "table", "raw", "config_file", "json", "log_level", "log_format"}
 
 _WALMART_TO_KAFKA = """
 [bold]Examples[/bold]
@@ -42,15 +37,6 @@ pipeline-core walmart-to-mysql --mysql-host db --mysql-tls verify_identity --mys
 config/config.yml of this folder is read if no settings file is named. Passwords have no flags but in --mysql-url, which
 other users of this machine may see: rather set MYSQL_PASSWORD or MYSQL_URL.
 """
-_INIT_DB = """
-[bold]Examples[/bold]
-
-pipeline-core init-db walmart-to-mysql --mysql-url mysql://user:password@db:3306
-
-pipeline-core init-db walmart-to-mysql --config config/config.yml --database ods --json
-
-It may be run again: what is there stays, and a table of the original keeps its rows.
-"""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -59,14 +45,6 @@ def add_to(app: typer.Typer) -> None:
     commands.add(app, walmart_to_kafka.Config, _walmart_to_kafka, title, _WALMART_TO_KAFKA)
     title = "Load Walmart's orders from a Kafka topic into MySQL or MariaDB, each exactly once."
     commands.add(app, walmart_to_mysql.Config, _walmart_to_mysql, title, _WALMART_TO_MYSQL)
-
-    tables = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-    wanted = _TABLES | MysqlSettings.model_fields.keys()
-    own = [parameter for parameter in commands.parameters(walmart_to_mysql.Config) if parameter.name in wanted]
-    title = "Create the databases and tables of walmart-to-mysql, and migrate a table of the original."
-    tables.command("walmart-to-mysql", help=title, epilog=_INIT_DB)(flags.add(own, _init_db))
-    tables.callback()(lambda: None)
-    app.add_typer(tables, name="init-db", help="Create the databases and tables that a pipeline writes to.")
 
 
 def _walmart_to_kafka(config: walmart_to_kafka.Config, output: Output) -> None:
@@ -79,10 +57,3 @@ def _walmart_to_mysql(config: walmart_to_mysql.Config, output: Output) -> None:
     with Bar(config.topic, output.console) as bar:
         report = walmart_to_mysql.run(config, on_progress=bar)
     commands.show(report, output)
-
-
-def _init_db(**given: Any) -> None:  # noqa: ANN401 - typer fills it
-    def create(config: walmart_to_mysql.Config, output: Output) -> None:
-        commands.show(walmart_to_mysql.init_db(config), output)
-
-    commands.run(walmart_to_mysql.Config, create, given)

@@ -1,0 +1,1 @@
+"""Checks of Parquet files: rule sets, the sweep over the files, and the verdict. `validate` is the door."""
