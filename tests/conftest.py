@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.services.environment import (
+    POSTGRES_SOURCE,
+    POSTGRES_TARGET,
     S3_NO_PRECONDITIONS,
     named_gcs,
     named_kafka,
     named_kafka_sasl,
     named_mariadb,
+    named_mongodb,
+    named_postgres,
     named_s3,
 )
 from tests.services.gcs import Gcs, start_gcs
 from tests.services.install import ServiceUnavailableError
 from tests.services.kafka import Broker, Kafka, KafkaSasl, start_kafka
 from tests.services.mariadb import Mariadb, start_mariadb
+from tests.services.mongodb import Mongodb, start_mongodb, start_mongodb_secured
+from tests.services.postgres import Postgres, start_postgres
 from tests.services.s3 import S3, start_s3, start_s3_without_preconditions
 from tests.services.s3_memory import start_s3_memory
 from tests.services.walmart_api import WalmartApi
@@ -158,6 +164,71 @@ def own_mariadb() -> Iterator[Mariadb]:
         database = start_mariadb()
     with database.server:
         yield database
+
+
+@pytest.fixture(scope="session")
+def our_mongodb() -> Iterator[Mongodb]:
+    """A MongoDB of ours for the whole session; tests ask for `mongodb` instead."""
+    with _skipped_if_unavailable():
+        database = start_mongodb()
+    with database.server:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def mongodb(request: pytest.FixtureRequest) -> Mongodb:
+    """A MongoDB look-alike, without encryption or login. Shared: tests that stop or kill one take `own_mongodb`."""
+    return named_mongodb() or request.getfixturevalue("our_mongodb")
+
+
+@pytest.fixture(scope="session")
+def mongodb_secured() -> Iterator[Mongodb]:
+    """Another, with TLS and a login."""
+    with _skipped_if_unavailable():
+        database = start_mongodb_secured()
+    with database.server:
+        yield database
+
+
+@pytest.fixture
+def own_mongodb() -> Iterator[Mongodb]:
+    """A MongoDB for this test alone, to be stopped, killed, frozen and restarted."""
+    with _skipped_if_unavailable():
+        database = start_mongodb()
+    with database.server:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def source_postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL that changes are read from. Shared: tests that stop or kill one take `own_postgres`."""
+    yield from _shared_postgres(POSTGRES_SOURCE, "postgres_source")
+
+
+@pytest.fixture(scope="session")
+def target_postgres() -> Iterator[Postgres]:
+    """Another, that changes are brought to."""
+    yield from _shared_postgres(POSTGRES_TARGET, "postgres_target")
+
+
+def _shared_postgres(name: str, folder: str) -> Iterator[Postgres]:
+    named = named_postgres(name)
+    if named:
+        yield named
+        return
+    with _skipped_if_unavailable():
+        cluster = start_postgres(folder)
+    with cluster.server:
+        yield cluster
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for this test alone, to be stopped, killed, frozen and restarted."""
+    with _skipped_if_unavailable():
+        cluster = start_postgres()
+    with cluster.server:
+        yield cluster
 
 
 @pytest.fixture

@@ -67,3 +67,10 @@ def test_classes_have_the_same_methods():
         there = set(vars(getattr(_core, name)))
         assert told <= there, name
         assert {part for part in there if not part.startswith("_")} <= told, name
+
+
+def test_everything_in_the_stub_says_what_it_is():
+    public = [*FUNCTIONS.values(), *CLASSES.values()]
+    public += [part for node in CLASSES.values() for part in node.body if isinstance(part, ast.FunctionDef)]
+    assert len(public) > 40
+    assert not [node.name for node in public if not node.name.startswith("__") and not ast.get_docstring(node)]

@@ -8,26 +8,33 @@ import json
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import api, files, orders, shapes
+from . import api, changes, documents, files, items, orders, shapes
 from .broker import Broker, broker
+from .change_course import ChangeCourse
 from .clients import CONSUMER, PRODUCER
 from .contestants import (
     BUCKET_TO_KAFKA,
+    CDC_TO_POSTGRES,
     CONTESTANTS,
     CSV_TO_KAFKA,
     KAFKA_TO_PARQUET,
+    MONGO_TO_KAFKA,
+    MYSQL_TO_MYSQL,
     OBS_WORKER,
+    POSTGRES_TO_KAFKA,
     WALMART_ORDERS,
     WALMART_TO_KAFKA,
     WALMART_TO_MYSQL,
 )
+from .document_course import DocumentCourse
 from .fetch_course import FetchCourse
 from .file_course import FileCourse
 from .goals import verdicts
+from .item_course import ItemCourse
 from .lap import LapError
 from .machine import machine, versions
 from .order_course import OrderCourse
@@ -37,7 +44,7 @@ from .table import markdown, show
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Named = TypeVar("Named", shapes.Shape, files.Files, files.Keys)
+Named = TypeVar("Named", shapes.Shape, files.Files, files.Keys, changes.Shape, documents.Shape)
 
 
 def main() -> int:
@@ -51,6 +58,9 @@ def main() -> int:
             races += _row_races(there, folder, commands, chosen)
             races += _file_races(there, folder, commands, chosen)
             races += _order_races(there, folder, commands, chosen)
+            races += _change_races(there, folder, commands, chosen)
+            races += _document_races(there, folder, commands, chosen)
+            races += _item_races(there, folder, commands, chosen)
     except LapError as error:
         print(error, file=sys.stderr)
         return 1
@@ -105,6 +115,38 @@ def _order_races(there: Broker, folder: Path, commands: Sequence[str], chosen: a
     return races
 
 
+def _change_races(there: Broker, folder: Path, commands: Sequence[str], chosen: argparse.Namespace) -> list[Race]:
+    course, races = ChangeCourse(there, folder), list[Race]()
+    if CDC_TO_POSTGRES in commands:
+        for shape in _wanted(changes.SHAPES, chosen):
+            events = changes.write(shape, chosen.rows or changes.APPLIED, folder)
+            races.append(course.apply_race(events, chosen.rounds, chosen.only))
+    if POSTGRES_TO_KAFKA in commands and chosen.shape in (changes.BACKLOG, "all"):
+        backlog = changes.Backlog(chosen.rows or changes.CAPTURED)
+        races.append(course.backlog_race(backlog, chosen.rounds, chosen.only))
+    if POSTGRES_TO_KAFKA in commands and chosen.shape in (changes.DELAY, "all"):
+        load = changes.Load(chosen.transactions)
+        races.append(course.delay_race(load, chosen.rounds, chosen.only))
+    return races
+
+
+def _document_races(there: Broker, folder: Path, commands: Sequence[str], chosen: argparse.Namespace) -> list[Race]:
+    course, races = DocumentCourse(there, folder), list[Race]()
+    written: dict[int, documents.Documents] = {}
+    for shape in _wanted(documents.SHAPES, chosen) if MONGO_TO_KAFKA in commands else ():
+        count = chosen.rows or shape.default_rows
+        written[count] = replace(written.get(count) or documents.write(shape, count, folder), shape=shape)
+        races.append(course.race(written[count], chosen.rounds, chosen.only))
+    return races
+
+
+def _item_races(there: Broker, folder: Path, commands: Sequence[str], chosen: argparse.Namespace) -> list[Race]:
+    if MYSQL_TO_MYSQL not in commands or chosen.shape not in (items.NAME, "all"):
+        return []
+    data = items.items(chosen.rows or items.MIGRATED)
+    return [ItemCourse(there, folder).race(data, chosen.rounds, chosen.only)]
+
+
 def _wanted(all_of_them: Iterable[Named], chosen: argparse.Namespace) -> list[Named]:
     return [one for one in all_of_them if chosen.shape in (one.name, "all")]
 
@@ -132,12 +174,16 @@ def document(races: Sequence[Race]) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("command", choices=[*CONTESTANTS, "all"])
-    rows = "rows of either shape, and orders; without it 500,000 wide, 2,000,000 narrow, and of orders 20,000 to fetch,"
-    rows += " 40,000 to parse and 120,000 to load"
+    rows = "rows of either shape, orders, changes, documents and items; without it 500,000 wide, 2,000,000 narrow, of"
+    rows += " orders 20,000 to fetch, 40,000 to parse and 120,000 to load, of changes 600,000 to apply and 300,000 to"
+    rows += " capture, of documents 200,000, or 20,000 from SecantusDB, of items 20,000"
     parser.add_argument("--rows", type=_count, help=rows)
     parser.add_argument("--files", type=_count, help="files and keys at most, for the races over object stores")
+    transactions = f"of each of the writers while changes are captured ({changes.TRANSACTIONS:,})"
+    parser.add_argument("--transactions", type=_count, default=changes.TRANSACTIONS, help=transactions)
     parser.add_argument("--rounds", type=_count, default=5, help="runs of each contestant (5)")
-    names = [*(one.name for one in (*shapes.SHAPES, *files.FILES, *files.KEYS)), orders.NAME]
+    shaped = (*shapes.SHAPES, *files.FILES, *files.KEYS, *changes.SHAPES, *documents.SHAPES)
+    names = [*(one.name for one in shaped), orders.NAME, changes.BACKLOG, changes.DELAY, items.NAME]
     parser.add_argument("--shape", choices=[*names, "all"], default="all")
     parser.add_argument("--only", type=lambda text: text.split(","), help="contestants by name, with commas")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement to FILE")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, Message
+    from collections.abc import Iterator
 
-    from .task import SendTask, WriteTask
+    from confluent_kafka import Message
+
+    from .task import WorkTask, WriteTask
 
 ASK_SECONDS = 30
 
@@ -50,18 +53,38 @@ CONSUMER: dict[str, str | int | bool] = {
 }
 
 
+SILENCE_SECONDS = 0.02
+
 FLUSH_ROWS = 20_000
 """Rows of a file, as the original's."""
 
 
-def producer_settings(task: SendTask) -> dict[str, str | int | bool]:
-    """The settings of a producer that does `task`."""
-    return {"bootstrap.servers": task.servers, **PRODUCER}
+def producer_settings(servers: str, compression: str = "lz4") -> dict[str, str | int | bool]:
+    """The settings of a producer."""
+    level = {"compression.level": 1} if compression == "gzip" else {}
+    return {"bootstrap.servers": servers, **PRODUCER, "compression.type": compression, **level}
 
 
-def consumer_settings(task: WriteTask) -> dict[str, str | int | bool]:
+def consumer_settings(task: WriteTask | WorkTask) -> dict[str, str | int | bool]:
     """The settings of a consumer that does `task`."""
     return {"bootstrap.servers": task.servers, "group.id": task.group, **CONSUMER}
+
+
+@contextmanager
+def member(task: WriteTask | WorkTask, *, is_auto_commit: bool = False) -> Iterator[Consumer]:
+    """A consumer in the group of the task.
+
+    It answers what the group asks before it closes: librdkafka would wait for ever (its issue 4884).
+    """
+    consumer = Consumer({**consumer_settings(task), "enable.auto.commit": is_auto_commit})
+    consumer.subscribe([task.topic])
+    try:
+        yield consumer
+    finally:
+        consumer.unsubscribe()
+        while consumer.poll(SILENCE_SECONDS) is not None:
+            pass
+        consumer.close()
 
 
 def rows_on(consumer: Consumer, topic: str) -> int:

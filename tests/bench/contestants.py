@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from . import files
+from . import changes, documents, files
 from .clients import FLUSH_ROWS
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ class Contestant:
     """Of the topic that it loads orders from; 0 where it does not."""
     makes_rows: bool = True
     """Whether there is something to count in what it makes of orders."""
+    poll_ms: int = 0
+    """The pause of one that asks a database again and again."""
+    keeps_ledger: bool = False
+    """Whether it notes each event that it has applied."""
 
 
 CSV_TO_KAFKA = "csv_to_kafka"
@@ -59,6 +63,10 @@ BUCKET_TO_KAFKA = "bucket_to_kafka"
 WALMART_TO_KAFKA = "walmart_to_kafka"
 WALMART_ORDERS = "walmart_orders"
 WALMART_TO_MYSQL = "walmart_to_mysql"
+CDC_TO_POSTGRES = "cdc_to_postgres"
+POSTGRES_TO_KAFKA = "postgres_to_kafka"
+MONGO_TO_KAFKA = "mongo_to_kafka"
+MYSQL_TO_MYSQL = "mysql_to_mysql"
 
 ONE = Contestant("ours", "**pipeline_core**, 1 process", "ours", Part.OURS)
 TWO = Contestant("ours2", "**pipeline_core**, 2 processes", "ours", Part.OURS, processes=2)
@@ -114,12 +122,48 @@ CONTESTANTS = {
         Contestant("original", "REPLACE, executemany of 10", "original", Part.ORIGINAL),
         Contestant("upsert", "INSERT … UPDATE, executemany of 500", "with_upsert", Part.MODERN),
     ),
+    CDC_TO_POSTGRES: (
+        Contestant("ours", "**pipeline_core**, no ledger", "ours", Part.OURS),
+        Contestant("ledger", "**pipeline_core**", "ours_ledger", Part.OURS, keeps_ledger=True),
+        Contestant("ceiling", "ceiling: COPY of the same rows", "ceiling", Part.CEILING),
+        Contestant("original", "a transaction per event", "original", Part.ORIGINAL, is_slow=True, keeps_ledger=True),
+        Contestant("executemany", "psycopg, executemany of 1,000", "with_executemany", Part.MODERN),
+    ),
+    POSTGRES_TO_KAFKA: (
+        Contestant("ours", "**pipeline_core**", "ours", Part.OURS),
+        Contestant("original", "psycopg + json + confluent-kafka, 1 s", "original", Part.ORIGINAL, poll_ms=1_000),
+        Contestant("original50", "the same, 50 ms", "original", Part.LESS, poll_ms=50),
+    ),
+    MONGO_TO_KAFKA: (
+        Contestant("ours", "**pipeline_core**", "ours", Part.OURS),
+        Contestant("raw", "**pipeline_core**, raw", "ours_raw", Part.VARIANT),
+        Contestant("ceiling", "ceiling: the same driver, thrown away", "ceiling", Part.CEILING),
+        Contestant("producer", "values encoded beforehand, same client", "producer", Part.LESS),
+        Contestant("batches", "pymongo's raw batches, thrown away", "raw_batches", Part.LESS),
+        Contestant("original", "pymongo + pydantic + kafka-python", "original", Part.ORIGINAL),
+        Contestant("confluent", "pymongo + pydantic + confluent-kafka", "with_confluent", Part.ORIGINAL),
+        Contestant("orjson", "pymongo + orjson + confluent-kafka", "with_orjson", Part.MODERN),
+    ),
+    MYSQL_TO_MYSQL: (
+        Contestant("ours", "**pipeline_core**", "ours", Part.OURS),
+        Contestant("original", "PyMySQL, a query for each tag", "original", Part.ORIGINAL, is_slow=True),
+        Contestant("executemany", "PyMySQL, 500 items in a transaction", "with_executemany", Part.MODERN),
+    ),
 }
-COMPUTED = (TWO, replace(ONE, part=Part.ONE_PROCESS))
-"""Who takes part where the parser computes: that is about processes, and nothing else."""
+OF_SHAPE = {
+    # Where the parser computes, that is about processes, and nothing else.
+    files.COMPUTED.name: (TWO, replace(ONE, part=Part.ONE_PROCESS)),
+    # What waits is read at once: nobody pauses.
+    changes.BACKLOG: tuple(
+        replace(one, label=one.label.partition(", ")[0]) for one in CONTESTANTS[POSTGRES_TO_KAFKA][:2]
+    ),
+    # kafka-python needs another package for it.
+    documents.LZ4.name: tuple(one for one in CONTESTANTS[MONGO_TO_KAFKA] if one.module != "original"),
+}
+"""Who takes part in races where that are not all of the command's."""
 
 
 def field_of(command: str, shape: str, names: Sequence[str] | None = None) -> list[Contestant]:
     """Those of a command who race over a shape, or those of them who are named."""
-    runs = COMPUTED if shape == files.COMPUTED.name else CONTESTANTS[command]
+    runs = OF_SHAPE.get(shape, CONTESTANTS[command])
     return [one for one in runs if names is None or one.name in names]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import files, orders
+from . import changes, documents, files, items, orders
 from .contestants import (
     BUCKET_TO_KAFKA,
+    CDC_TO_POSTGRES,
     CSV_TO_KAFKA,
     KAFKA_TO_PARQUET,
+    MONGO_TO_KAFKA,
+    MYSQL_TO_MYSQL,
     OBS_WORKER,
+    POSTGRES_TO_KAFKA,
     WALMART_ORDERS,
     WALMART_TO_KAFKA,
     WALMART_TO_MYSQL,
@@ -37,6 +41,14 @@ TIMES_FASTER = {
     (WALMART_TO_KAFKA, orders.NAME): {},
     (WALMART_ORDERS, orders.NAME): {Part.ORIGINAL: 15.0, Part.MODERN: 5.0},
     (WALMART_TO_MYSQL, orders.NAME): {Part.CEILING: 0.5, Part.ORIGINAL: 10.0, Part.MODERN: 2.0},
+    (CDC_TO_POSTGRES, changes.UNIQUE.name): {Part.CEILING: 0.4, Part.ORIGINAL: 150.0, Part.MODERN: 2.0},
+    (CDC_TO_POSTGRES, changes.TEN.name): {Part.CEILING: 0.4, Part.ORIGINAL: 150.0, Part.MODERN: 2.0},
+    (POSTGRES_TO_KAFKA, changes.BACKLOG): {},
+    (POSTGRES_TO_KAFKA, changes.DELAY): {},
+    (MONGO_TO_KAFKA, documents.REPLAY.name): {Part.CEILING: 0.7, Part.ORIGINAL: 4.0, Part.MODERN: 2.0},
+    (MONGO_TO_KAFKA, documents.LZ4.name): {Part.CEILING: 0.7, Part.ORIGINAL: 4.0, Part.MODERN: 2.0},
+    (MONGO_TO_KAFKA, documents.SECANTUS.name): {Part.CEILING: 0.7},
+    (MYSQL_TO_MYSQL, items.NAME): {},
 }
 """Our rows a second by those of the other, at the least.
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 if TYPE_CHECKING:
-    from .task import FetchTask, ListTask, LoadTask, ParseTask, SendTask, WorkTask, WriteTask
+    from _typeshed import DataclassInstance
 
 ROOT = Path(__file__).parents[2]
 LONGEST_SECONDS = 1200
 STDERR_LINES = 20
 OURS = (
-    *("KAFKA_", "PIPELINE_CORE_", "AWS_", "OBS_", "GCS_", "CLEANUP_", "MYSQL_", "WALMART_"),
-    *("DBC_FACTORY", "DEST_", "FILE_PREFIX", "MAX_FILES", "POOL_SIZE", "SINGLE_FILE", "SOURCE_BUCKET"),
+    *("KAFKA_", "PIPELINE_CORE_", "AWS_", "OBS_", "GCS_", "CLEANUP_", "MYSQL_", "WALMART_", "SOURCE_", "TARGET_"),
+    *("DBC_FACTORY", "DEST_", "FILE_PREFIX", "MAX_FILES", "MONGODB_", "POOL_SIZE", "SINGLE_FILE", "PG"),
 )
 """Variables that would set what the task does not."""
 
@@ -54,11 +54,7 @@ class Lap:
     """What else the contestant reported."""
 
 
-def run(
-    module: str,
-    task: SendTask | WriteTask | WorkTask | ListTask | ParseTask | LoadTask | FetchTask,
-    folder: Path,
-) -> Lap:
+def run(module: str, task: DataclassInstance, folder: Path) -> Lap:
     """Run a contestant in `folder`.
 
     Raises:

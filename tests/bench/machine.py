@@ -14,8 +14,8 @@ import psutil
 ROOT = Path(__file__).parents[2]
 GIB = 1024**3
 PACKAGES = (
-    *("pipeline_core", "boto3", "confluent-kafka", "obstore", "orjson", "pandas", "polars", "pyarrow", "PyMySQL"),
-    "pysimdjson",
+    *("pipeline_core", "boto3", "confluent-kafka", "kafka-python", "obstore", "orjson", "pandas", "polars", "psycopg"),
+    *("pyarrow", "pydantic", "pymongo", "PyMySQL", "pysimdjson"),
 )
 
 

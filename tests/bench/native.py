@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 from pipeline_core import _core
 
-from .contestants import CSV_TO_KAFKA, KAFKA_TO_PARQUET, OBS_WORKER
+from .contestants import CSV_TO_KAFKA, KAFKA_TO_PARQUET, MONGO_TO_KAFKA, OBS_WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OF_COMMAND = {CSV_TO_KAFKA: "bench_produce", KAFKA_TO_PARQUET: "bench_consume", OBS_WORKER: "bench_transfer"}
+OF_COMMAND = {
+    CSV_TO_KAFKA: "bench_produce",
+    KAFKA_TO_PARQUET: "bench_consume",
+    MONGO_TO_KAFKA: "bench_find",
+    OBS_WORKER: "bench_transfer",
+}
 """What a ceiling is measured with."""
 
 

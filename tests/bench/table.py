@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+from statistics import median
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from .contestants import WALMART_ORDERS, WALMART_TO_MYSQL, Contestant, Part
+from .changes import DELAY
+from .contestants import (
+    CDC_TO_POSTGRES,
+    MONGO_TO_KAFKA,
+    MYSQL_TO_MYSQL,
+    POSTGRES_TO_KAFKA,
+    WALMART_ORDERS,
+    WALMART_TO_MYSQL,
+    Contestant,
+    Part,
+)
 from .goals import verdict_on, verdict_on_memory
 from .machine import machine, versions
 
@@ -18,8 +29,18 @@ if TYPE_CHECKING:
     from .race import Race
 
 MB = 1_000_000
-WORK_ALONE = (WALMART_ORDERS, WALMART_TO_MYSQL)
-"""Where the process also reads or checks what is not measured: its CPU seconds are those of the work."""
+WORK_ALONE = (WALMART_ORDERS, WALMART_TO_MYSQL, CDC_TO_POSTGRES, POSTGRES_TO_KAFKA, MONGO_TO_KAFKA, MYSQL_TO_MYSQL)
+"""Where the process does more than is measured, or writers work beside it: its CPU seconds are those of the work."""
+SERVERS = {
+    WALMART_TO_MYSQL: "MariaDB",
+    CDC_TO_POSTGRES: "PostgreSQL",
+    POSTGRES_TO_KAFKA: "PostgreSQL",
+    MONGO_TO_KAFKA: "MongoDB",
+    MYSQL_TO_MYSQL: "MariaDB",
+}
+"""Whose CPU seconds have a column."""
+DELAYS = ("delay p50 ms", "p99 ms", "missed")
+"""Columns of what was captured while others wrote."""
 WIDTH = 160
 """Where the output is no terminal."""
 SMALL = 10
@@ -30,8 +51,10 @@ LEFT = 2
 
 def header(races: Sequence[Race]) -> tuple[str, ...]:
     """The names of the columns."""
-    server = ["MariaDB CPU s"] if races[0].command == WALMART_TO_MYSQL else []
-    measured = (f"{races[0].data.unit}/s", "MB/s", "seconds", "whole process", "CPU s", *server, "peak MB")
+    command = races[0].command
+    server = [f"{SERVERS[command]} CPU s"] if command in SERVERS else []
+    delays = DELAYS if command == POSTGRES_TO_KAFKA else ()
+    measured = (f"{races[0].data.unit}/s", "MB/s", "seconds", "whole process", "CPU s", *server, "peak MB", *delays)
     return ("shape", "contestant", *measured, "ours is", "goal")
 
 
@@ -68,7 +91,7 @@ def _row(race: Race, one: Contestant) -> list[str]:
     seconds = race.seconds(one)
     ratio, goal = _against(race, one)
     cpu = "work_cpu_seconds" if race.command in WORK_ALONE else "cpu_seconds"
-    server = [f"{race.median(one, 'store_cpu_seconds'):.2f}"] if race.command == WALMART_TO_MYSQL else []
+    server = [f"{race.median(one, 'store_cpu_seconds'):.2f}"] if race.command in SERVERS else []
     return [
         race.data.name,
         one.label,
@@ -79,6 +102,7 @@ def _row(race: Race, one: Contestant) -> list[str]:
         f"{race.median(one, cpu):.2f}",
         *server,
         f"{race.median(one, 'peak_bytes') / MB:,.0f}",
+        *_delays(race, one),
         ratio,
         goal,
     ]
@@ -89,8 +113,23 @@ def _megabytes(race: Race, one: Contestant) -> str:
     return "" if not rate else f"{rate:,.1f}" if rate < SMALL else f"{rate:,.0f}"
 
 
+def _delays(race: Race, one: Contestant) -> list[str]:
+    """How long changes took, and how many never came; nothing where nobody wrote meanwhile."""
+    if race.command != POSTGRES_TO_KAFKA:
+        return []
+    if race.data.name != DELAY:
+        return [""] * len(DELAYS)
+    p50, p99, missed = (median(lap.said[name] for lap in race.laps[one]) for name in ("p50_ms", "p99_ms", "missed"))
+    return [f"{p50:,.0f}", f"{p99:,.0f}", f"{missed:,.0f} ({missed / race.data.rows:.0%})"]
+
+
 def _against(race: Race, one: Contestant) -> tuple[str, str]:
-    """How much faster the first line of ours is than this one, and the goal; for ours, the goal of memory."""
+    """How much faster the first line of ours is than this one, and the goal; for ours, the goal of memory.
+
+    Nothing where all go as fast as the writers write.
+    """
+    if race.data.name == DELAY:
+        return "", ""
     if one.part is Part.OURS:
         memory = verdict_on_memory(race, one)
         return "", f"< {memory.goal / MB:.0f} MB {_mark(is_met=memory.is_met)}" if memory else ""

@@ -130,16 +130,97 @@ class FetchTask:
     """Which is included."""
 
 
-Task = TypeVar("Task", SendTask, WriteTask, WorkTask, ListTask, ParseTask, LoadTask, FetchTask)
+@dataclass(frozen=True)
+class ApplyTask:
+    """Apply changes to a table of a database."""
+
+    servers: str
+    topic: str
+    dead_letters: str
+    group: str
+    events: str
+    """A file with the changes that are on the topic, one on each line."""
+    count: int
+    """How many of the file's are to be applied; who reads the topic applies all."""
+    rows: str
+    """Their rows in a file for COPY."""
+    copy_into: str
+    """The table that takes all of these rows."""
+    url: str
 
 
-def perform(kind: type[Task], work: Callable[[Task], dict[str, Any] | None], *, is_abrupt: bool = False) -> None:
+@dataclass(frozen=True)
+class CaptureTask:
+    """Bring the changes that a database has logged onto a topic."""
+
+    servers: str
+    topic: str
+    url: str
+    poll_ms: int
+    """The pause of the original when nothing is new."""
+    stop: str
+    """The file that ends the work once it is there; empty where the work is what waits at the start."""
+
+
+@dataclass(frozen=True)
+class ChangeTask:
+    """Change the tables of a database while the changes are captured."""
+
+    url: str
+    transactions: int
+    writers: int
+
+
+@dataclass(frozen=True)
+class DocumentTask:
+    """Bring a collection onto a topic."""
+
+    servers: str
+    topic: str
+    """Of no use to those who throw away what they read."""
+    uri: str
+    database: str
+    collection: str
+    compression: str
+    payloads: str
+    """The messages of the collection: length-prefixed keys and values."""
+    scratch: str
+    """A folder of this run alone."""
+
+
+@dataclass(frozen=True)
+class MigrateTask:
+    """Migrate the items of one database of a server into another."""
+
+    url: str
+    source: str
+    target: str
+
+
+Task = TypeVar(
+    "Task",
+    SendTask,
+    WriteTask,
+    WorkTask,
+    ListTask,
+    ParseTask,
+    LoadTask,
+    FetchTask,
+    ApplyTask,
+    CaptureTask,
+    ChangeTask,
+    DocumentTask,
+    MigrateTask,
+)
+
+
+def perform(kind: type[Task], work: Callable[[Task], dict[str, Any] | None]) -> None:
     """Do the task on the command line and print what it took.
 
     The clock runs from after the imports, when the task is known, until `work` returns: everything is acknowledged,
     or written and committed, and the client is closed. `work` may return more to report, or measures of its own where
     it has to prepare something that is not the work, and `children_peak_bytes` where others work for it.
-    `is_abrupt` ends the process without the interpreter's end, which obstore's threads do not always survive.
+    The process ends without the interpreter's end, which the threads of clients do not always survive.
     """
     task = parsed(kind, json.loads(sys.argv[1]))
     cpu, started = _cpu_seconds(), time.perf_counter()
@@ -151,8 +232,7 @@ def perform(kind: type[Task], work: Callable[[Task], dict[str, Any] | None], *, 
         "peak_bytes": peak_of("self") + more.pop("children_peak_bytes", 0),
     }
     print(json.dumps(result | more), flush=True)
-    if is_abrupt:
-        os._exit(0)
+    os._exit(0)
 
 
 def parsed(kind: type[Task], values: dict[str, Any]) -> Task:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from tests.bench import shapes
 from tests.bench.broker import Broker
 from tests.bench.clients import CONSUMER, PRODUCER, rows_on, value_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROWS = 2_000
 WORKED_OUT = {
-    "queue.buffering.max.kbytes": "role.buffer_bytes / 1024",
+    "queue.buffering.max.kbytes": "queue / 1024",
     "queue.buffering.max.messages": "role.buffer_bytes / 512",
     "queued.max.messages.kbytes": "fetch_bytes / 1024",
     "fetch.max.bytes": "fetch_bytes / 8",
@@ -151,8 +151,14 @@ def test_all_clients_have_the_settings_of_the_engine():
     shares = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "src" / "pipelines").rglob("mod.rs"))
     assert "buffer_bytes: config.memory_limit / 4," in shares
     assert "fetch_bytes: config.memory_limit / 32," in shares
+    assert "let queue = role.buffer_bytes.max(" in text
     # The engine starts where it knows to, and keeps its own books; the others need neither to find the end.
-    assert found.keys() - ours.keys() <= {"client.id", "enable.partition.eof", "enable.auto.offset.store"}
+    assert found.keys() - ours.keys() <= {
+        "client.id",
+        "compression.level",
+        "enable.partition.eof",
+        "enable.auto.offset.store",
+    }
 
 
 def lap(seconds: float) -> Lap:
@@ -161,8 +167,9 @@ def lap(seconds: float) -> Lap:
 
 def read(course: Course, topic: str) -> list[tuple[str, dict[str, str]]]:
     """Keys and values of a topic."""
-    consumer = Consumer({**course.broker.kafka.properties(), "group.id": "bench-test", "auto.offset.reset": "earliest"})
-    consumer.subscribe([topic])
+    consumer = Consumer({**course.broker.kafka.properties(), "group.id": "bench-test"})
+    partitions = consumer.list_topics(topic).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, at, OFFSET_BEGINNING) for at in partitions])
     left, found = rows_on(consumer, topic), []
     while len(found) < left:
         messages = consumer.consume(1_000, 0.2)

@@ -19,19 +19,33 @@ pytestmark = pytest.mark.usefixtures("no_settings")
 
 COMMANDS = [
     ["bucket-to-kafka"],
+    ["cdc-to-postgres"],
     ["csv-to-kafka"],
     ["kafka-to-parquet"],
+    ["mongo-to-kafka"],
+    ["mongo-to-kafka", "cursor", "show"],
+    ["mongo-to-kafka", "cursor", "set"],
+    ["mongo-to-kafka", "cursor", "reset"],
     ["obs-worker"],
     ["obs-worker", "status"],
+    ["postgres-to-kafka"],
+    ["run"],
     ["verify"],
     ["walmart-to-kafka"],
     ["walmart-to-mysql"],
+    ["init-db", "cdc-to-postgres"],
+    ["init-db", "postgres-to-kafka"],
     ["init-db", "walmart-to-mysql"],
+    ["dlq", "show"],
+    ["dlq", "replay"],
     ["check"],
     ["check", "bucket-to-kafka"],
+    ["check", "cdc-to-postgres"],
     ["check", "csv-to-kafka"],
     ["check", "kafka-to-parquet"],
+    ["check", "mongo-to-kafka"],
     ["check", "obs-worker"],
+    ["check", "postgres-to-kafka"],
     ["check", "walmart-to-kafka"],
     ["check", "walmart-to-mysql"],
     ["config", "show"],
@@ -40,10 +54,16 @@ COMMANDS = [
 ]
 FLAGS = {
     "bucket-to-kafka": "--bucket --prefix --dest-bucket --dest-key --max-files --include --exclude --since --resend",
+    "cdc-to-postgres": "--topic --group-id --target-url --until --enable-dlq --enable-idempotency --dlq-format"
+    " --mapping --metrics-port",
     "csv-to-kafka": "--topic --key --encoding --rate --limit --partitions --exactly-once --resume --typed",
     "kafka-to-parquet": "--topic --group-id --to --format --flush-rows --flush-bytes --flush-seconds --idle-seconds"
     " --until --compression --typed --partition-by --memory-limit",
+    "mongo-to-kafka": "--topic --data-type --full-amount --debug --collection --cursor-field --mode --json-form --until"
+    " --filter --data-types --mongodb-host --exactly-once",
     "obs-worker": "--processes --parser --until --task-timeout --task-memory --max-attempts --log-db --group-id",
+    "postgres-to-kafka": "--topic --table --source-url --until --snapshot --snapshot-table --position --restart"
+    " --mapping --metrics-port",
     "verify": "--topic",
     "walmart-to-kafka": "--hours --start-date --end-date --account-tag --topic --ship-node-type --batch-size --modified"
     " --follow --timezone",
@@ -112,7 +132,9 @@ def test_no_flag_takes_a_secret(invoke):
         output = invoke(command, "--help").output
         assert "--sasl-password" not in output
         assert "--s3-secret-access-key" not in output
-        assert not {"--walmart-token", "--client-secret", "--mysql-password"} & set(output.split())
+        secrets = {"--walmart-token", "--client-secret", "--mysql-password", "--source-password", "--target-password"}
+        secrets |= {"--mongodb-password", "--mongodb-uri"}
+        assert not secrets & set(output.split())
 
 
 def test_completion_can_be_installed(invoke):
@@ -224,6 +246,14 @@ def test_a_traceback_is_for_debugging_only(invoke, monkeypatch):
         ["walmart-to-kafka", "-H", "2", "-s", "20251111", "-e", "20251111"],
         ["walmart-to-kafka", "--ship-node-type", "Nobody"],
         ["walmart-to-mysql", "--mysql-url", "localhost"],
+        ["postgres-to-kafka", "--source-url", "mysql://db"],
+        ["cdc-to-postgres", "--mapping", "emp_id"],
+        ["mongo-to-kafka"],
+        ["mongo-to-kafka", "--topic", "t", "--full-amount", "False"],
+        ["mongo-to-kafka", "--topic", "t", "--data-type", "article"],
+        ["cdc-to-postgres", "--metrics-port", "65536"],
+        ["dlq", "show"],
+        ["dlq", "replay", "t_dlq", "--since", "soon"],
         ["kafka-to-parquet", "--to", "./lake", "--format", "xml"],
         ["no-such-command"],
         ["config", "show", "no-such-pipeline"],
@@ -286,7 +316,8 @@ def test_config_show_tells_values_and_origins_and_no_secret(invoke, monkeypatch)
     assert ["to", "required"] in lines
     sections = "[kafka] [store] [bucket_to_kafka] [csv_to_kafka] [kafka_to_parquet] [obs_worker] [verify]"
     more = "[walmart] [mysql] [walmart_to_kafka] [walmart_to_mysql]"
-    assert {line[0] for line in lines} >= {*sections.split(), *more.split()}
+    of_changes = "[source] [target] [mapping] [postgres_to_kafka] [cdc_to_postgres] [dlq] [mongodb] [mongo_to_kafka]"
+    assert {line[0] for line in lines} >= {*sections.split(), *more.split(), *of_changes.split()}
 
 
 def test_config_show_is_json_on_request(invoke):

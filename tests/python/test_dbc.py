@@ -160,7 +160,7 @@ def test_an_empty_log_is_no_error(dbc, tmp_path):
     assert pyarrow.parquet.read_table(tmp_path / "b").num_rows == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\x01", b"a,b\n1,2\n", gzip.compress(b"date")])
+@pytest.mark.parametrize("content", [b"", b"\x00\x01", b"a,b\n1,2\n", gzip.compress(b"date", mtime=0)])
 def test_a_file_that_is_no_log_is_refused(dbc, tmp_path, content):
     path = tmp_path / "input"
     path.write_bytes(content)

@@ -63,6 +63,14 @@ def test_counts_reach_the_callback():
     assert seen[0].share == pytest.approx(0.25)
 
 
+def test_what_there_is_to_tell_at_this_moment_reaches_the_callback():
+    seen = []
+    live = {"lag": 12, "transaction_seconds": 0.25}
+    Heartbeat(Stop(), seen.append)(json.dumps({"stats": {**STATS, "live": live}, "logs": []}))
+    Heartbeat(Stop(), seen.append)(beat())
+    assert [stats.live for stats in seen] == [live, {}]
+
+
 def test_what_the_callback_raises_comes_out():
     def refuse(_stats):
         message = "enough"

@@ -125,6 +125,23 @@ def test_a_report_reads_as_text():
     ]
 
 
+def test_details_within_details_read_as_text():
+    details = {
+        "actions": {"INSERT": 1200, "TRUNCATE": 0},
+        "transaction_seconds": {"mean": 0.0041234, "max": 0.21},
+        "oldest_fence_seconds": 1234.56,
+        "held_back_by": {"pid": 7, "application_name": "psql", "seconds": 12.04, "state": None},
+        "empty": {},
+        "resumed_from": None,
+    }
+    assert repr(report(details=details)).splitlines()[5:] == [
+        "  actions               INSERT 1,200, TRUNCATE 0",
+        "  transaction seconds   mean 0.00412, max 0.21",
+        "  oldest fence seconds  1,234.6",
+        "  held back by          pid 7, application name psql, seconds 12",
+    ]
+
+
 def test_a_verification_reads_as_text():
     assert repr(VerifyReport.from_json(json.dumps(VERIFIED))).splitlines() == [
         "orders in ./lake: 1 problem",

@@ -236,9 +236,9 @@ def test_a_number_of_rows_ends_it_and_the_next_run_goes_on(drain, place, orders,
 
 
 def test_a_duration_ends_it_with_all_that_was_read_written(drain, orders) -> None:
-    report = drain(orders, until="3s")
+    report = drain(orders, until="5s")
     assert (report.status, report.rows_written) == ("complete", ROWS)
-    assert 3 <= report.seconds < 10
+    assert 5 <= report.seconds < 20
 
 
 def test_the_end_is_what_the_topic_held_and_a_second_run_writes_only_what_is_new(drain, place, topic, kafka) -> None:

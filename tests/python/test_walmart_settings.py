@@ -272,7 +272,6 @@ def test_other_days_are_refused(day):
         ),
         ({"follow": True, "start_date": "20251111", "end_date": "20251111"}, "Setting 'follow' has no dates"),
         ({"follow": True, "end_date": "20251111"}, "Setting 'follow' has no dates"),
-        ({"follow": True, "until": "end"}, "Setting 'until' cannot be end with 'follow'"),
         ({"hours": 0}, "Setting 'hours': It must be greater than 0"),
         ({"window_orders": 10_001}, "Setting 'window_orders': It must be less than or equal to 10000"),
         ({"concurrency": 33}, "Setting 'concurrency'"),
@@ -291,7 +290,9 @@ def test_a_range_that_is_none_is_refused_before_anything_is_asked(settings, mess
     assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("settings", [{}, {"hours": 5000}, {"follow": True, "hours": 3, "until": "8h"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"hours": 5000}, {"follow": True, "hours": 3, "until": "8h"}, {"follow": True, "until": "end"}]
+)
 def test_other_ranges_are_taken(settings):
     assert FETCH(**settings).hours == settings.get("hours")
 

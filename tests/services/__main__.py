@@ -17,10 +17,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from .airflow import install_airflow
 from .environment import everything
 from .install import cache_folder
 from .kafka import install_kafka
 from .mariadb import install_mariadb
+from .mongodb import install_mongodb
+from .postgres import install_postgres
 from .s3 import install_s3
 from .s3_memory import install_s3_memory
 
@@ -56,7 +59,8 @@ def main() -> int:
 def install() -> list[Path]:
     """Install what is missing, side by side; the folders of the programs."""
     with ThreadPoolExecutor() as pool:
-        installing = [pool.submit(one) for one in (install_kafka, install_s3, install_s3_memory, install_mariadb)]
+        servers = (install_kafka, install_s3, install_s3_memory, install_mariadb, install_mongodb, install_postgres)
+        installing = [pool.submit(one) for one in (*servers, install_airflow)]
     return [folder.result() for folder in installing]
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from .gcs import Gcs, start_gcs
 from .kafka import Broker, Kafka, KafkaSasl, start_kafka
 from .mariadb import Mariadb, start_mariadb
+from .mongodb import Mongodb, start_mongodb
+from .postgres import Postgres, start_postgres
 from .s3 import S3, start_s3, start_s3_without_preconditions
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ S3_NO_PRECONDITIONS = "PIPELINE_CORE_TEST_S3_NO_PRECONDITIONS"
 GCS = "PIPELINE_CORE_TEST_GCS"
 MYSQL = "PIPELINE_CORE_TEST_MYSQL"
 MYSQL_CA = "PIPELINE_CORE_TEST_MYSQL_CA"
+MONGODB = "PIPELINE_CORE_TEST_MONGODB"
+POSTGRES_SOURCE = "PIPELINE_CORE_TEST_POSTGRES_SOURCE"
+POSTGRES_SOURCE_CA = "PIPELINE_CORE_TEST_POSTGRES_SOURCE_CA"
+POSTGRES_TARGET = "PIPELINE_CORE_TEST_POSTGRES_TARGET"
+POSTGRES_TARGET_CA = "PIPELINE_CORE_TEST_POSTGRES_TARGET_CA"
 
 
 def named_kafka() -> Kafka | None:
@@ -62,27 +69,55 @@ def named_mariadb() -> Mariadb | None:
     return Mariadb(url, os.environ[MYSQL_CA]) if url else None
 
 
+def named_mongodb() -> Mongodb | None:
+    """The MongoDB that the environment names."""
+    url = os.environ.get(MONGODB)
+    return Mongodb(url) if url else None
+
+
+def named_postgres(name: str) -> Postgres | None:
+    """The PostgreSQL cluster that the environment names, `POSTGRES_SOURCE` or `POSTGRES_TARGET`."""
+    url = os.environ.get(name)
+    return Postgres(url, os.environ[f"{name}_CA"]) if url else None
+
+
 @contextmanager
 def everything() -> Generator[dict[str, str], None, None]:
     """All servers, started side by side; the environment that names them."""
     with ExitStack() as running, ThreadPoolExecutor() as pool:
         starting = pool.submit(start_kafka)
+        clusters = [pool.submit(start_postgres, name) for name in ("postgres_source", "postgres_target")]
         try:
             mariadb = start_mariadb()
             running.callback(mariadb.server.close)
+            mongodb = start_mongodb()
+            running.callback(mongodb.server.close)
             s3 = start_s3()
             running.callback(s3.server.close)
             without = start_s3_without_preconditions(s3)
             running.callback(without.server.close)
             gcs = start_gcs(s3)
             running.callback(gcs.server.close)
+            source, target = (cluster.result() for cluster in clusters)
         finally:
+            for cluster in clusters:
+                if not cluster.exception():
+                    running.callback(cluster.result().server.close)
             broker = starting.result()
             running.callback(broker.server.close)
-        yield _names(broker, s3, without, gcs, mariadb)
+        yield {
+            **_names(broker, s3, without, gcs),
+            MYSQL: mariadb.url,
+            MYSQL_CA: mariadb.ca,
+            MONGODB: mongodb.url,
+            POSTGRES_SOURCE: source.url,
+            POSTGRES_SOURCE_CA: source.ca,
+            POSTGRES_TARGET: target.url,
+            POSTGRES_TARGET_CA: target.ca,
+        }
 
 
-def _names(broker: Broker, s3: S3, without: S3, gcs: Gcs, mariadb: Mariadb) -> dict[str, str]:
+def _names(broker: Broker, s3: S3, without: S3, gcs: Gcs) -> dict[str, str]:
     return {
         KAFKA: broker.plain.bootstrap,
         KAFKA_SASL: broker.sasl.bootstrap,
@@ -94,6 +129,4 @@ def _names(broker: Broker, s3: S3, without: S3, gcs: Gcs, mariadb: Mariadb) -> d
         S3_SECRET: s3.secret,
         S3_NO_PRECONDITIONS: without.url,
         GCS: gcs.url,
-        MYSQL: mariadb.url,
-        MYSQL_CA: mariadb.ca,
     }

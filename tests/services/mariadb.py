@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from .debian import libraries, unpack
 from .install import ServiceUnavailableError, installed, run_tool
-from .process import Endpoint, Server, free_ports, log_says, remove_folder, temporary_folder
+from .process import Endpoint, Server, free_ports, log_says, temporary_folder
 from .tls import make_certificates
 
 USER = "root"
@@ -86,7 +87,7 @@ def start_mariadb() -> Mariadb:
     certificate = [f"--ssl-{what}={folder}/{name}" for what, name in (("cert", "server.crt"), ("key", "server.key"))]
     reached = [f"--port={port}", f"--socket={folder}/mariadb.sock", *certificate]
     command = [*_command(installation, folder / "data"), *SETTINGS, *reached]
-    environment = _libraries(installation)
+    environment = libraries(installation)
     server = Server("mariadb", command, folder, log_says("ready for connections"), environment=environment)
     server.start()
     return Mariadb(f"mysql://{USER}:{PASSWORD}@127.0.0.1:{port}", str(folder / "ca.pem"), _server=server)
@@ -112,13 +113,6 @@ def _share(program: Path) -> Path:
     raise ServiceUnavailableError(msg)
 
 
-def _libraries(installation: Path) -> dict[str, str]:
-    """The environment in which the unpacked server finds the libraries that were unpacked with it."""
-    folders = [str(folder) for lib in ("usr/lib", "lib") for folder in installation.glob(f"{lib}/*-linux-gnu*")]
-    before = os.environ.get("LD_LIBRARY_PATH")
-    return {"LD_LIBRARY_PATH": os.pathsep.join([*folders, *([before] if before else [])])} if folders else {}
-
-
 def _command(installation: Path, data: Path) -> list[str]:
     program = _program(installation)
     places = [f"--basedir={program.parents[1]}", f"--lc-messages-dir={_share(program)}", f"--datadir={data}"]
@@ -128,7 +122,7 @@ def _command(installation: Path, data: Path) -> list[str]:
 
 def _build(installation: Path) -> None:
     if _program_of_machine() is None:
-        _unpack(installation)
+        unpack(PACKAGE, installation)
     data = installation / "formatted"
     data.mkdir()
     share = _share(_program(installation))
@@ -137,7 +131,7 @@ def _build(installation: Path) -> None:
     command = [*_command(installation, data), "--bootstrap", "--innodb-log-file-size=4M", "--aria-log-file-size=8M"]
     done = subprocess.run(
         command,
-        env={**os.environ, **_libraries(installation)},
+        env={**os.environ, **libraries(installation)},
         input=BEFORE_TABLES + tables + ACCOUNTS,
         capture_output=True,
         text=True,
@@ -146,27 +140,3 @@ def _build(installation: Path) -> None:
     if done.returncode:
         msg = f"MariaDB did not make its tables ({done.returncode}):\n{(done.stdout + done.stderr)[-3000:]}"
         raise ServiceUnavailableError(msg)
-
-
-def _unpack(installation: Path) -> None:
-    """Unpack the server and the libraries that the machine lacks.
-
-    apt keeps its lists in a folder of ours: so they are fresh, whatever the machine's are, and nobody need be root.
-    """
-    folder = temporary_folder("mariadb-install")
-    for name in ("lists/partial", "cache/archives/partial", "packages"):
-        (folder / name).mkdir(parents=True)
-    places = [f"Dir::State::Lists={folder}/lists", f"Dir::Cache={folder}/cache"]
-    lean = ["Acquire::Languages=none", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"]
-    unprivileged = ["Debug::NoLocking=true", "APT::Sandbox::User=root"]
-    options = [word for option in (*places, *lean, *unprivileged) for word in ("-o", option)]
-
-    def apt_get(*arguments: str) -> str:
-        return run_tool("apt-get", *options, *arguments, environment={"LC_ALL": "C"}, directory=folder / "packages")
-
-    apt_get("update")
-    plan = apt_get("--simulate", "--no-install-recommends", "install", PACKAGE)
-    apt_get("download", *(line.split()[1] for line in plan.splitlines() if line.startswith("Inst ")))
-    for package in sorted((folder / "packages").glob("*.deb")):
-        run_tool("dpkg-deb", "--extract", str(package), str(installation), directory=folder)
-    remove_folder(folder)

@@ -90,7 +90,7 @@ class Server:
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )
-        _tell_watchdog(f"+ {self._process.pid}")
+        tell_watchdog(f"+ {self._process.pid}")
         _running.append(self)
         deadline = time.monotonic() + START_SECONDS
         while not self.is_ready(self):
@@ -151,7 +151,7 @@ class Server:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        _tell_watchdog(f"- {process.pid}")
+        tell_watchdog(f"- {process.pid}")
         _running.remove(self)
 
     def _log_tail(self) -> str:
@@ -211,7 +211,7 @@ def temporary_folder(name: str) -> Path:
     """A new folder that is deleted at exit, also when we are killed."""
     folder = Path(tempfile.mkdtemp(prefix=f"pipeline_core-{name}-"))
     _folders.add(folder)
-    _tell_watchdog(f"+ {folder}")
+    tell_watchdog(f"+ {folder}")
     return folder
 
 
@@ -219,7 +219,15 @@ def remove_folder(folder: Path) -> None:
     """Delete a folder of `temporary_folder`; a second time does nothing."""
     shutil.rmtree(folder, ignore_errors=True)
     _folders.discard(folder)
-    _tell_watchdog(f"- {folder}")
+    tell_watchdog(f"- {folder}")
+
+
+def tell_watchdog(line: str) -> None:
+    """What is to be ended when we are killed, or no longer: see watchdog.py."""
+    pipe = _watchdog(os.getpid()).stdin
+    assert pipe is not None
+    with contextlib.suppress(BrokenPipeError):
+        pipe.write(f"{line}\n".encode())
 
 
 def _watchdog(parent: int) -> subprocess.Popen[bytes]:
@@ -231,13 +239,6 @@ def _watchdog(parent: int) -> subprocess.Popen[bytes]:
             command = [sys.executable, "-S", "-E", str(script), str(parent)]
             _watchdogs[parent] = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True)
         return _watchdogs[parent]
-
-
-def _tell_watchdog(line: str) -> None:
-    pipe = _watchdog(os.getpid()).stdin
-    assert pipe is not None
-    with contextlib.suppress(BrokenPipeError):
-        pipe.write(f"{line}\n".encode())
 
 
 def _end_all(owner: int) -> None:

@@ -57,9 +57,14 @@ def test_a_group_gets_its_first_partitions_at_once(kafka: Kafka, topic: str) -> 
     consumer.subscribe([topic])
     begun = time.monotonic()
     message = consumer.poll(SECONDS)
+    took = time.monotonic() - begun
+    # What the group asks is answered first, or the closing may wait for ever (librdkafka's issue 4884).
+    consumer.unsubscribe()
+    while consumer.poll(0.02) is not None:
+        pass
     consumer.close()
     assert message is not None
-    assert time.monotonic() - begun < SECONDS / 4
+    assert took < SECONDS / 4
 
 
 def test_an_aborted_transaction_is_not_read(listener: Kafka) -> None:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.services.environment import GCS, KAFKA, MYSQL, S3_URL
+from tests.services.environment import GCS, KAFKA, MONGODB, MYSQL, POSTGRES_SOURCE, POSTGRES_TARGET, S3_URL
 from tests.services.install import ServiceUnavailableError, cache_folder, installed, run_tool
 from tests.services.kafka import install_kafka
 from tests.services.mariadb import install_mariadb
+from tests.services.mongodb import install_mongodb
+from tests.services.postgres import install_postgres
 from tests.services.process import Server, ServerDiedError, free_ports, log_says, port_answers, temporary_folder
 from tests.services.s3 import REPOSITORY, install_s3
 from tests.services.s3_memory import install_s3_memory
@@ -142,13 +144,15 @@ def test_a_failed_installation_leaves_nothing_and_says_why(monkeypatch: pytest.M
 
 
 def test_run_gives_a_command_every_server_and_passes_its_exit_code_on() -> None:
-    check = f"import os; assert all(os.environ[n] for n in {[KAFKA, S3_URL, GCS, MYSQL]}); raise SystemExit(7)"
+    names = [KAFKA, S3_URL, GCS, MYSQL, MONGODB, POSTGRES_SOURCE, POSTGRES_TARGET]
+    check = f"import os; assert all(os.environ[n] for n in {names}); raise SystemExit(7)"
     done = services("run", "--", sys.executable, "-c", check)
     assert done.returncode == 7, done.stderr
 
 
 def test_start_leaves_the_servers_until_stop(tmp_path: Path) -> None:
-    for folder in (install_kafka(), install_s3(), install_s3_memory(), install_mariadb()):
+    databases = (install_mariadb(), install_mongodb(), install_postgres())
+    for folder in (install_kafka(), install_s3(), install_s3_memory(), *databases):
         link = tmp_path / "services" / folder.name
         link.parent.mkdir(exist_ok=True)
         link.symlink_to(cache_folder() / folder.name)

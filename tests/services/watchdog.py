@@ -1,7 +1,8 @@
 """Ends the servers of a process that could not do it itself, because it was killed.
 
 Run as `python watchdog.py PARENT_PID`. Reads lines from standard input: `+ GROUP` and `- GROUP` for process groups,
-`+ /FOLDER` and `- /FOLDER` for temporary folders. When the parent is gone, kills the groups and deletes the folders.
+`+ /FOLDER` and `- /FOLDER` for temporary folders. When the parent is gone, kills the groups and deletes the folders;
+what is mounted there is unmounted.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import sys
 
 # A forked child of the parent may hold the pipe open for long, so the end of the pipe is not the only sign.
@@ -43,6 +45,8 @@ def main() -> None:
                 os.killpg(int(group), signal.SIGKILL)
     for folder in left:
         if folder.startswith("/"):
+            if os.path.ismount(folder):
+                subprocess.run(["umount", "--lazy", folder], check=False)
             shutil.rmtree(folder, ignore_errors=True)
 
 

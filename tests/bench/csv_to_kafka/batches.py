@@ -10,7 +10,7 @@ from tests.bench.clients import producer_settings
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tests.bench.task import SendTask
+    from tests.bench.task import DocumentTask, SendTask
     from typing_extensions import Self
 
 BATCH_ROWS = 10_000
@@ -20,10 +20,10 @@ WAIT_SECONDS = 0.02
 class BatchProducer:
     """Sends lists of `{"key": …, "value": …}`; leaving it waits for the brokers and raises what they refused."""
 
-    def __init__(self, task: SendTask) -> None:
+    def __init__(self, task: SendTask | DocumentTask) -> None:
         self._topic = task.topic
         self._failure: KafkaError | None = None
-        settings: dict[str, Any] = producer_settings(task)
+        settings: dict[str, Any] = producer_settings(task.servers)
         # Only what failed costs a callback.
         self._producer = Producer({**settings, "delivery.report.only.error": True, "on_delivery": self._note})
 

@@ -13,7 +13,7 @@ from tests.bench.task import SendTask, perform
 
 def work(task: SendTask) -> None:
     """Send the file row by row."""
-    producer = Producer(producer_settings(task))
+    producer = Producer(producer_settings(task.servers))
     with Path(task.csv).open(encoding=task.encoding, newline="") as file:
         for row in csv.DictReader(file):
             key = row[task.key]

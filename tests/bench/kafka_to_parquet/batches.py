@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer
-from tests.bench.clients import FLUSH_ROWS, consumer_settings, rows_on, value_of
+from tests.bench.clients import FLUSH_ROWS, member, rows_on, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,17 +20,15 @@ ZSTD_LEVEL = 1
 
 def drain(task: WriteTask, write: Callable[[list[bytes], Path], None]) -> None:
     """Read what the topic holds now; `write` puts messages into a file."""
-    consumer = Consumer(consumer_settings(task))
-    consumer.subscribe([task.topic])
-    left = rows_on(consumer, task.topic)
-    values: list[bytes] = []
-    files = 0
-    while left > 0:
-        read = [value_of(message) for message in consumer.consume(BATCH_ROWS, WAIT_SECONDS)]
-        values += read
-        left -= len(read)
-        if len(values) >= FLUSH_ROWS or left <= 0:
-            write(values, Path(task.folder) / f"orders_{files:06}.parquet")
-            consumer.commit(asynchronous=False)
-            values, files = [], files + 1
-    consumer.close()
+    with member(task) as consumer:
+        left = rows_on(consumer, task.topic)
+        values: list[bytes] = []
+        files = 0
+        while left > 0:
+            read = [value_of(message) for message in consumer.consume(BATCH_ROWS, WAIT_SECONDS)]
+            values += read
+            left -= len(read)
+            if len(values) >= FLUSH_ROWS or left <= 0:
+                write(values, Path(task.folder) / f"orders_{files:06}.parquet")
+                consumer.commit(asynchronous=False)
+                values, files = [], files + 1

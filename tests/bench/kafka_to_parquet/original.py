@@ -8,29 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from confluent_kafka import Consumer
-from tests.bench.clients import FLUSH_ROWS, consumer_settings, rows_on, value_of
+from tests.bench.clients import FLUSH_ROWS, member, rows_on, value_of
 from tests.bench.task import WriteTask, perform
 
 
 def work(task: WriteTask) -> None:
     """Write the topic, offsets committed every five seconds."""
-    consumer = Consumer({**consumer_settings(task), "enable.auto.commit": True})
-    consumer.subscribe([task.topic])
-    left = rows_on(consumer, task.topic)
-    buffer: list[dict[str, Any]] = []
-    while left > 0:
-        message = consumer.poll(1.0)
-        if message is None:
-            continue
-        buffer.append(json.loads(value_of(message).decode("utf-8")))
-        left -= 1
-        if len(buffer) >= FLUSH_ROWS:
+    with member(task, is_auto_commit=True) as consumer:
+        left = rows_on(consumer, task.topic)
+        buffer: list[dict[str, Any]] = []
+        while left > 0:
+            message = consumer.poll(1.0)
+            if message is None:
+                continue
+            buffer.append(json.loads(value_of(message).decode("utf-8")))
+            left -= 1
+            if len(buffer) >= FLUSH_ROWS:
+                write(buffer, Path(task.folder))
+                buffer = []
+        if buffer:
             write(buffer, Path(task.folder))
-            buffer = []
-    if buffer:
-        write(buffer, Path(task.folder))
-    consumer.close()
 
 
 def write(rows: list[dict[str, Any]], folder: Path) -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import orjson
 from botocore.config import Config
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from tests.bench.clients import consumer_settings, producer_settings, rows_on, value_of
+from confluent_kafka import KafkaError, KafkaException, Producer
+from tests.bench.clients import member, producer_settings, rows_on, value_of
 from tests.bench.task_messages import notice
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from confluent_kafka import Consumer
     from tests.bench.task import StoreAccess, WorkTask
 
 WAIT_SECONDS = 0.1
@@ -39,7 +40,7 @@ class Desk:
         self._task = task
         self._consumer = consumer
         self._failure: KafkaError | None = None
-        settings: dict[str, Any] = producer_settings(task)
+        settings: dict[str, Any] = producer_settings(task.servers)
         # Only what failed costs a callback.
         self._producer = Producer({**settings, "delivery.report.only.error": True, "on_delivery": self._note})
 
@@ -73,7 +74,5 @@ class Desk:
 @contextmanager
 def desk(task: WorkTask) -> Generator[Desk, None, None]:
     """Join the group of the task, and leave it."""
-    consumer = Consumer(consumer_settings(task))
-    consumer.subscribe([task.topic])
-    yield Desk(task, consumer)
-    consumer.close()
+    with member(task) as consumer:
+        yield Desk(task, consumer)

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
-from tests.bench.clients import consumer_settings, producer_settings, rows_on, value_of
+from confluent_kafka import Producer
+from tests.bench.clients import member, producer_settings, rows_on, value_of
 from tests.bench.obs_worker.clients import s3_client
 from tests.bench.task import WorkTask, perform
 from tests.bench.task_messages import notice
@@ -23,19 +23,16 @@ FLUSH_SECONDS = 10
 
 def work(task: WorkTask) -> None:
     """Work off the topic."""
-    consumer = Consumer({**consumer_settings(task), "enable.auto.commit": True})
-    consumer.subscribe([task.topic])
-    left = rows_on(consumer, task.topic)
     worker = Worker(task)
     done: list[Future[None]] = []
-    with ThreadPoolExecutor(POOL_SIZE) as pool:
+    with member(task, is_auto_commit=True) as consumer, ThreadPoolExecutor(POOL_SIZE) as pool:
+        left = rows_on(consumer, task.topic)
         while len(done) < left:
             message = consumer.poll(1.0)
             if message is not None:
                 done.append(pool.submit(worker.process, json.loads(value_of(message))))
     for one in done:
         one.result()
-    consumer.close()
 
 
 class Worker:
@@ -44,7 +41,7 @@ class Worker:
     def __init__(self, task: WorkTask) -> None:
         self._task = task
         self._s3 = s3_client(task.store, POOL_SIZE)
-        self._producer = Producer(producer_settings(task))
+        self._producer = Producer(producer_settings(task.servers))
 
     def process(self, one: dict[str, Any]) -> None:
         """Download, parse, upload, notify, clean up."""

@@ -53,4 +53,4 @@ def open_store(store: StoreAccess, bucket: str) -> S3Store:
 
 
 if __name__ == "__main__":
-    perform(WorkTask, work, is_abrupt=True)
+    perform(WorkTask, work)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tests.bench.pace import Pace
 from tests.bench.task import LoadTask, perform
 
 from pipeline_core import walmart_to_mysql
-
-if TYPE_CHECKING:
-    from pipeline_core.progress import Stats
 
 
 def config(task: LoadTask) -> walmart_to_mysql.Config:
@@ -29,22 +26,10 @@ def config(task: LoadTask) -> walmart_to_mysql.Config:
 
 def work(task: LoadTask) -> dict[str, Any]:
     """Load the topic, and say how fast it went from the first commit that was seen to the last."""
-    seen: list[tuple[float, int]] = []
-
-    def look(stats: Stats) -> None:
-        if stats.rows_written > (seen[-1][1] if seen else 0):
-            seen.append((time.perf_counter(), stats.rows_written))
-
-    report = walmart_to_mysql.run(config(task), on_progress=look)
+    pace = Pace()
+    report = walmart_to_mysql.run(config(task), on_progress=pace)
     said = {"rows": report.rows_written, "engine_seconds": report.seconds, "server": report.details["server"]}
-    return said | {"rows_a_second_once_begun": _rate(seen)}
-
-
-def _rate(seen: list[tuple[float, int]]) -> float | None:
-    if len(seen) < 2:
-        return None
-    (begun, first), (ended, last) = seen[0], seen[-1]
-    return (last - first) / (ended - begun)
+    return said | {"rows_a_second_once_begun": pace.rows_a_second}
 
 
 if __name__ == "__main__":

@@ -39,13 +39,15 @@ SETTINGS = (
     "GOOGLE_",
     "KAFKA_",
     "MAX_FILES",
+    "MONGODB_",
     "MYSQL_",
     "OBS_",
     "PIPELINE_CORE_",
     "POOL_SIZE",
     "SINGLE_FILE",
-    "SOURCE_BUCKET",
+    "SOURCE_",
     "STORAGE_",
+    "TARGET_",
     "WALMART_",
 )
 SINGULAR = {"column_types": "column-type", "properties": "property"}
@@ -55,7 +57,11 @@ SECRETS = {
     "sasl_password": "KAFKA_SASL_PASSWORD",
     "walmart_token": "WALMART_TOKEN",
     "client_secret": "WALMART_CLIENT_SECRET",
+    "mongodb_password": "MONGODB_PASSWORD",
+    "mongodb_uri": "MONGODB_URI",
     "mysql_password": "MYSQL_PASSWORD",
+    "source_password": "SOURCE_PASSWORD",
+    "target_password": "TARGET_PASSWORD",
 }
 SEED = "PIPELINE_CORE_TEST_SEED"
 TOGETHER = 4
