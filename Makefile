@@ -10,9 +10,11 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 
 # The tests need the fault points; the demo does not.
 TEST_FEATURES := python,failpoints
+# Most tests wait more than they work: two files at a time.
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 CARGO_TEST := cargo test --locked --release --features failpoints
 
-.PHONY: demo test test-rust test-python lint bench wheel stubs clean
+.PHONY: demo test test-rust test-python lint services bench wheel clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo
@@ -33,12 +35,25 @@ lint: .venv/test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/pyright --pythonpath .venv/bin/python
+	.venv/bin/mypy --strict tests/typing
 
 bench: .venv/test
 	.venv/bin/python -m tests.bench all --markdown $(BENCH_ARGS)
 
-wheel:
-	$(PYTHON) -m pip wheel --no-deps --wheel-dir dist .
+# For servers with glibc 2.28 or a later one, whatever this machine has: zig, which pip installs, links it. The configure
+# script of librdkafka asks for CC, and its list of symbols names one that is not there, which only zig's linker minds.
+wheel: build/wheel/bin/maturin
+	PATH="$(CURDIR)/build/wheel/bin:$$PATH" LDFLAGS=-Wl,--undefined-version \
+		CC="$(CURDIR)/build/wheel/bin/python -m ziglang cc -target $(shell uname -m)-linux-gnu.2.28" \
+		maturin build --release --locked --zig --compatibility manylinux_2_28 --out dist
+
+build/wheel/bin/maturin:
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip install --quiet "maturin[zig]>=1.9.4,<2"
+
+# Servers that stay, for work on the tests; `. "$$(make --silent services)"` lets the tests find them.
+services: .venv/test
+	.venv/bin/python -m tests.services start
 
 clean:
 	rm -rf .venv build dist
@@ -55,6 +70,6 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find src python -name '*
 	touch $@
 
 .venv/test: .venv/bin/python $(SOURCES)
-	.venv/bin/python -m pip install --quiet --config-settings build-args="--locked --features $(TEST_FEATURES)" ".[bench,lint,test]"
+	.venv/bin/python -m pip install --quiet --config-settings build-args="--locked --features $(TEST_FEATURES)" ".[bench,docs,lint,test]"
 	rm -f .venv/demo
 	touch $@
