@@ -36,6 +36,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+class _TellsFailures:
+    """Says of a test that fails which one and why as soon as it does: the summary comes after an hour, or never."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            why = (report.longreprtext.strip() or "no reason").splitlines()[-3:]
+            self._terminal.ensure_newline()
+            self._terminal.write_line(f"{report.nodeid} failed in {report.when}: " + " / ".join(why)[-600:])
+            self._terminal.flush()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Only where the results come together: the workers of xdist have no terminal."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:
+        config.pluginmanager.register(_TellsFailures(terminal))
+
+
 @contextmanager
 def _skipped_if_unavailable() -> Iterator[None]:
     try:

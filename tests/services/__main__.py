@@ -13,6 +13,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,12 +66,14 @@ def install() -> list[Path]:
 
 
 def run(command: list[str]) -> int:
-    """Run `command` among the servers; its exit code."""
-    with everything() as names, subprocess.Popen(command, env={**os.environ, **names}) as process:
-        try:
-            return process.wait()
-        finally:
-            process.terminate()
+    """Run `command` among the servers; its exit code. Pytest's folders of other runs are not its to tidy."""
+    with everything() as names, tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True) as folder:
+        environment = {**os.environ, **names, "PYTEST_DEBUG_TEMPROOT": folder}
+        with subprocess.Popen(command, env=environment) as process:
+            try:
+                return process.wait()
+            finally:
+                process.terminate()
 
 
 def start(env_file: Path) -> int:
