@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.services.environment import (
     POSTGRES_SOURCE,
     POSTGRES_TARGET,
@@ -34,6 +35,11 @@ from tests.services.walmart_api import WalmartApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# How fast examples are made and judged is the machine's business, which the other worker keeps busy.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 class _TellsFailures:

@@ -166,7 +166,10 @@ Until = Annotated[str, Metavar("WHEN"), BeforeValidator(units.until)]
 Place = Annotated[str, Metavar("URL"), BeforeValidator(_place)]
 """A path or a `gs://`, `s3://`, `obs://` or `file://` URL; `~` and `pathlib.Path` are understood."""
 
-Places = Annotated[list[str], Metavar("FILE"), BeforeValidator(_places), Field(min_length=1)]
+Files = Annotated[list[str], Metavar("FILE"), BeforeValidator(_places)]
+"""Places, or none; a single one needs no list."""
+
+Places = Annotated[Files, Field(min_length=1)]
 """One or more places; a single one needs no list."""
 
 Names = Annotated[list[str], Metavar("NAME"), BeforeValidator(_names)]

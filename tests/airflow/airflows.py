@@ -43,7 +43,7 @@ class Airflow:
         shutil.copy(Path(__file__).with_name("dags_of_tests.py"), dags)
         home.mkdir()
         shutil.copy(self.database, home / "airflow.db")
-        _put_package(site)
+        put_package(site)
         environment = {**environment_of(home), "AIRFLOW__CORE__DAGS_FOLDER": str(dags), "PYTHONPATH": str(site)}
         reading, writing = os.pipe()
         with self.log.open("wb") as log:
@@ -117,7 +117,7 @@ def environment_of(home: Path) -> dict[str, str]:
     return {**clean, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
 
 
-def _put_package(site: Path) -> None:
+def put_package(site: Path) -> None:
     """The installed package and its metadata, alone in a folder: the entry point for Airflow is in the latter."""
     site.mkdir()
     ours = distribution("pipeline-core")

@@ -62,6 +62,8 @@ LINES = [
         "cdc_to_postgres",
         "check",
         "csv_to_kafka",
+        "flink.cells",
+        "flink.settings",
         "kafka_producer",
         "kafka_to_parquet",
         "mongo_to_kafka",
@@ -79,7 +81,8 @@ LINES = [
         "walmart_to_mysql",
     },
     {"cdc_consumer", "dlq", "plan", "task_generator", "validate", "validation.frames"},
-    {"supervisor", "validation.sweep"},
+    {"flink.job", "supervisor", "validation.sweep"},
+    {"flink"},
     {""},  # what `import pipeline_core` gives
     {"cli.flags", "cli.output"},
     {"cli.bar", "cli.commands", "cli.sample", "cli.show"},
@@ -89,6 +92,7 @@ LINES = [
         "cli.demo",
         "cli.dlq",
         "cli.files",
+        "cli.flink",
         "cli.init_db",
         "cli.mongo",
         "cli.mysql",
@@ -104,6 +108,10 @@ LINES = [
     {"airflow.runs"},
     {"airflow.triggers"},
     {"airflow.operators", "airflow.sensors"},
+    {"flink.graphs"},  # what only PyFlink's Python imports
+    {"flink.graphs.table", "flink.graphs.topic"},
+    {"flink.graphs.cluster", "flink.graphs.orders"},
+    {"flink.graphs.documents"},
 ]
 HEIGHT = {module: height for height, line in enumerate(LINES) for module in line}
 
@@ -122,6 +130,7 @@ NOT_ON_IMPORT = {
     "polars",
     "pyarrow",
     "pydantic",
+    "pyflink",
     "rich",
     "sqlite3",
     "typer",

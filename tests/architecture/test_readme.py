@@ -29,7 +29,7 @@ TYPED = [page for page in PAGES if command_lines(page)]
 # Flags of other programs' commands in the text.
 FLAGS_OF_OTHERS = {"--bootstrap-server", "--build-arg", "--features", "--from-beginning", "--now", "--property"}
 OURS = re.compile(
-    r"(?<![A-Z_])(?:PIPELINE_CORE|KAFKA|AWS|OBS|GCS|GOOGLE|CSV|CONSUMER|AUTO|STORAGE|CLEANUP|DBC|DEST|FILE|MAX|MONGODB|MYSQL|POOL"
+    r"(?<![A-Z_])(?:PIPELINE_CORE|KAFKA|AWS|OBS|GCS|GOOGLE|CSV|CONSUMER|AUTO|STORAGE|CLEANUP|DBC|DEST|FILE|FLINK|MAX|MONGODB|MYSQL|POOL"
     r"|SINGLE|SOURCE|TARGET|WALMART)_[A-Z_0-9]*[A-Z0-9]"
 )
 OF_TESTS = {f"{PREFIX}FAULT"}

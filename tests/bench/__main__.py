@@ -21,6 +21,7 @@ from .contestants import (
     CDC_TO_POSTGRES,
     CONTESTANTS,
     CSV_TO_KAFKA,
+    FLINK_WALMART,
     KAFKA_TO_PARQUET,
     MONGO_TO_KAFKA,
     MYSQL_TO_MYSQL,
@@ -112,6 +113,9 @@ def _order_races(there: Broker, folder: Path, commands: Sequence[str], chosen: a
     if WALMART_TO_MYSQL in commands:
         data = orders.write(chosen.rows or orders.LOADED, folder)
         races.append(course.load_race(data, chosen.rounds, chosen.only))
+    if FLINK_WALMART in commands:
+        data = orders.write(chosen.rows or orders.FLOWING, folder)
+        races.append(course.flink_race(data, chosen.rounds, chosen.only))
     return races
 
 
@@ -175,8 +179,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("command", choices=[*CONTESTANTS, "all"])
     rows = "rows of either shape, orders, changes, documents and items; without it 500,000 wide, 2,000,000 narrow, of"
-    rows += " orders 20,000 to fetch, 40,000 to parse and 120,000 to load, of changes 600,000 to apply and 300,000 to"
-    rows += " capture, of documents 200,000, or 20,000 from SecantusDB, of items 20,000"
+    rows += " orders 20,000 to fetch, 40,000 to parse, 120,000 to load and 40,000 for Flink, of changes 600,000 to"
+    rows += " apply and 300,000 to capture, of documents 200,000, or 20,000 from SecantusDB, of items 20,000"
     parser.add_argument("--rows", type=_count, help=rows)
     parser.add_argument("--files", type=_count, help="files and keys at most, for the races over object stores")
     transactions = f"of each of the writers while changes are captured ({changes.TRANSACTIONS:,})"

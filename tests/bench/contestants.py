@@ -67,6 +67,7 @@ CDC_TO_POSTGRES = "cdc_to_postgres"
 POSTGRES_TO_KAFKA = "postgres_to_kafka"
 MONGO_TO_KAFKA = "mongo_to_kafka"
 MYSQL_TO_MYSQL = "mysql_to_mysql"
+FLINK_WALMART = "flink_walmart"
 
 ONE = Contestant("ours", "**pipeline_core**, 1 process", "ours", Part.OURS)
 TWO = Contestant("ours2", "**pipeline_core**, 2 processes", "ours", Part.OURS, processes=2)
@@ -148,6 +149,14 @@ CONTESTANTS = {
         Contestant("ours", "**pipeline_core**", "ours", Part.OURS),
         Contestant("original", "PyMySQL, a query for each tag", "original", Part.ORIGINAL, is_slow=True),
         Contestant("executemany", "PyMySQL, 500 items in a transaction", "with_executemany", Part.MODERN),
+    ),
+    FLINK_WALMART: (
+        Contestant("ours", "**pipeline_core** in Flink", "ours", Part.OURS, partitions=1),
+        Contestant("ours500", "**pipeline_core** in Flink, batches of 500", "ours500", Part.OURS, partitions=1),
+        Contestant("original", "the original's map in Flink", "original", Part.ORIGINAL, partitions=1),
+        Contestant("original500", "the same, batches of 500", "original500", Part.LESS, partitions=1),
+        Contestant("alone", "**pipeline_core** `walmart-to-mysql`", "alone", Part.VARIANT, partitions=1),
+        Contestant("alone3", "the same, 3 partitions", "alone", Part.VARIANT, partitions=3),
     ),
 }
 OF_SHAPE = {

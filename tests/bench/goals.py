@@ -10,6 +10,7 @@ from .contestants import (
     BUCKET_TO_KAFKA,
     CDC_TO_POSTGRES,
     CSV_TO_KAFKA,
+    FLINK_WALMART,
     KAFKA_TO_PARQUET,
     MONGO_TO_KAFKA,
     MYSQL_TO_MYSQL,
@@ -49,6 +50,7 @@ TIMES_FASTER = {
     (MONGO_TO_KAFKA, documents.LZ4.name): {Part.CEILING: 0.7, Part.ORIGINAL: 4.0, Part.MODERN: 2.0},
     (MONGO_TO_KAFKA, documents.SECANTUS.name): {Part.CEILING: 0.7},
     (MYSQL_TO_MYSQL, items.NAME): {},
+    (FLINK_WALMART, orders.NAME): {},
 }
 """Our rows a second by those of the other, at the least.
 

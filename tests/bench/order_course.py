@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from . import lap
 from .clients import PRODUCER
-from .contestants import CONTESTANTS, WALMART_ORDERS, WALMART_TO_MYSQL, Contestant, Part
+from .contestants import CONTESTANTS, FLINK_WALMART, WALMART_ORDERS, WALMART_TO_MYSQL, Contestant, Part
 from .database import Database, database
 from .lap import Lap, LapError
 from .orders import messages
@@ -65,6 +65,14 @@ class OrderCourse:
             race.run(rounds, names, lambda contestant: self.load(contestant, orders, server, shelf))
         return race
 
+    def flink_race(self, orders: Orders, rounds: int, names: Sequence[str] | None = None) -> Race:
+        """Let all contestants load the orders by way of Flink, or those that are named."""
+        race = Race(FLINK_WALMART, orders)
+        with database() as server, self.shelf(orders) as shelf:
+            self.load(WARMER, orders, server, shelf)
+            race.run(rounds, names, lambda one: self.load(one, orders, server, shelf, FLINK_WALMART))
+        return race
+
     def parse(self, contestant: Contestant, orders: Orders) -> Lap:
         """Let a contestant parse the orders."""
         taken = self._run(f"tests.bench.{WALMART_ORDERS}.{contestant.module}", ParseTask(str(orders.path)))
@@ -79,13 +87,21 @@ class OrderCourse:
         with ExitStack() as there:
             folder = Path(there.enter_context(TemporaryDirectory(dir=self.folder)))
             write_files(str(orders.path), folder)
-            partitions = {one.partitions for one in CONTESTANTS[WALMART_TO_MYSQL] if one.partitions}
+            loaders = (*CONTESTANTS[WALMART_TO_MYSQL], *CONTESTANTS[FLINK_WALMART])
+            partitions = {one.partitions for one in loaders if one.partitions}
             topics = {count: self._topic(there, count) for count in sorted(partitions)}
             for topic in topics.values():
                 self._fill(topic, orders.facts.orders)
             yield Shelf(folder, topics, self._topic(there, 1))
 
-    def load(self, contestant: Contestant, orders: Orders, server: Database, shelf: Shelf) -> Lap:
+    def load(
+        self,
+        contestant: Contestant,
+        orders: Orders,
+        server: Database,
+        shelf: Shelf,
+        command: str = WALMART_TO_MYSQL,
+    ) -> Lap:
         """Let a contestant load the orders into empty tables."""
         with server.tables() as name:
             task = LoadTask(
@@ -99,9 +115,9 @@ class OrderCourse:
                 database=name,
             )
             before = server.cpu_seconds()
-            taken = self._run(f"tests.bench.{WALMART_TO_MYSQL}.{contestant.module}", task)
+            taken = self._run(f"tests.bench.{command}.{contestant.module}", task)
             taken = replace(taken, store_cpu_seconds=server.cpu_seconds() - before)
-            _check(contestant, server.holds(name), _expected(contestant, orders.facts))
+            _check(contestant, server.holds(name), _expected(command, contestant, orders.facts))
         return taken
 
     def _topic(self, there: ExitStack, partitions: int) -> str:
@@ -124,11 +140,12 @@ class OrderCourse:
         return taken if before is None or after is None else replace(taken, broker_cpu_seconds=after - before)
 
 
-def _expected(contestant: Contestant, facts: Facts) -> dict[str, int]:
+def _expected(command: str, contestant: Contestant, facts: Facts) -> dict[str, int]:
     """What the tables must hold: those of all four, or of the lines alone; who was there is known to ours alone."""
-    is_whole = contestant.part in (Part.OURS, Part.CEILING)
+    is_ours = contestant.part is (Part.VARIANT if command == FLINK_WALMART else Part.OURS)
+    is_whole = is_ours or contestant.part is Part.CEILING
     rows = facts.rows if is_whole else {**dict.fromkeys(facts.rows, 0), "order": facts.order}
-    return {**rows, "version": facts.orders if contestant.part is Part.OURS else 0, "cents": facts.cents}
+    return {**rows, "version": facts.orders if is_ours else 0, "cents": facts.cents}
 
 
 def _check(contestant: Contestant, found: dict[str, int], expected: dict[str, int]) -> None:

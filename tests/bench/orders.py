@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NAME = "orders"
 PARSED = 40_000
 LOADED = 120_000
+FLOWING = 40_000
 APART = 10**15
 """The numbers of two copies: one has 15 digits."""
 

@@ -33,7 +33,7 @@ BLOCKS = {"kafka", "mapping", "metrics", "mongodb", "mysql", "source", "store", 
 REQUIRED = {"files": ["a.csv"], "to": "./lake", "topic": "t"}
 
 # It reads files by itself.
-WITHOUT_ENGINE = {"validate"}
+WITHOUT_ENGINE = {"flink_parquet", "flink_walmart", "validate"}
 
 # What Python tells the engine of this machine.
 MADE_HERE = {"parser_setup"}

@@ -40,6 +40,11 @@ ONLY_PARSED = {
     "pip install 'pipeline-core[": "extras of the wheel, which the tests have already",
     "kafka-console-consumer.sh": "a program of Kafka's own",
     "docker compose": "there is no Docker here; tests/deploy reads these files",
+    "python3.11 -m venv flink": "PyFlink has an environment of its own; tests/flink runs the jobs there",
+    "mvn ": "the same",
+    "flink stop": "the same",
+    "pipeline-core flink": "the same",
+    "from pipeline_core import flink": "the same",
     "from pipeline_core.airflow": "Airflow has an environment of its own; tests/airflow runs the DAGs there",
 }
 DOCS = "docs/pipelines/"

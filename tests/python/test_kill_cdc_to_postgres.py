@@ -196,11 +196,15 @@ def moved(kafka, target_postgres, tmp_path_factory) -> Iterator[dict[str, Future
         apply.init()
         apply.query(CHECK)
         given = poisoned(dice, History(dice, ROWS).more(CHANGES, truncates=TRUNCATES), apply.partitions)
+        half = len(given) // 2
         with apply.worker(until="stopped") as other:
             other.wait_for("reading a partition")
-            fault = f"{at}:{dice.randint(1, 3)}:kill"
-            with Feeding(apply, given, pause=0.2), apply.worker(fault=fault, until="stopped") as victim:
-                victim.wait_until_killed()
+            apply.send(*given[:half])
+            apply.wait_until_applied(other)
+            with apply.worker(fault=f"{at}:{dice.randint(1, 3)}:kill", until="stopped") as victim:
+                victim.wait_for("reading a partition")
+                with Feeding(apply, given[half:], pause=0.2):
+                    victim.wait_until_killed()
             apply.wait_until_applied(other)
             other.send(signal.SIGTERM)
             assert other.wait(DRAIN_SECONDS).code == 143, other.said[-3000:]

@@ -22,7 +22,7 @@ def parsed(content):
     return list(csv.DictReader(io.StringIO(content.decode("iso-8859-1"), newline="")))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.integers(min_value=0, max_value=300), seed=st.integers(min_value=0, max_value=2**31))
 def test_the_same_seed_and_count_give_the_same_bytes(rows, seed):
     content = written(rows, seed)

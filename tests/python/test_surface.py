@@ -77,6 +77,8 @@ def test_the_pipelines_are_registered_by_name():
         "cdc_to_postgres",
         "csv_to_kafka",
         "dlq",
+        "flink_parquet",
+        "flink_walmart",
         "kafka_to_parquet",
         "mongo_to_kafka",
         "mysql_to_mysql",
@@ -89,6 +91,7 @@ def test_the_pipelines_are_registered_by_name():
         "walmart_to_mysql",
     }
     assert set(PipelineSettings.blocks) == {
+        "flink",
         "kafka",
         "mapping",
         "metrics",

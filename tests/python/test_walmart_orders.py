@@ -344,7 +344,7 @@ def test_a_wrong_option_is_said(wrong) -> None:
         parse_walmart_orders(THREE[0], **wrong)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), st.sampled_from(SEVERAL))
 def test_an_order_that_is_spelt_otherwise_gives_the_same_rows(data, order) -> None:
     document = data.draw(order_mutations.respelt(order))
@@ -355,7 +355,7 @@ def test_an_order_that_is_spelt_otherwise_gives_the_same_rows(data, order) -> No
             assert rows(document, table) == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), st.sampled_from(SEVERAL))
 def test_nulls_anywhere_give_the_rows_of_the_rules_or_the_path_of_a_key(data, order) -> None:
     document = data.draw(order_mutations.holed(order))
@@ -363,7 +363,7 @@ def test_nulls_anywhere_give_the_rows_of_the_rules_or_the_path_of_a_key(data, or
         assert outcome(document, table) == expected_outcome(document, table)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), st.sampled_from(SEVERAL))
 def test_anything_anywhere_gives_rows_or_a_path_and_leaves_its_neighbours_alone(data, order) -> None:
     document = data.draw(order_mutations.broken(order))
@@ -376,7 +376,7 @@ def test_anything_anywhere_gives_rows_or_a_path_and_leaves_its_neighbours_alone(
         assert loads(refused.order) == loads(document)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=200) | st.text(max_size=100) | st.sampled_from(SEVERAL[:5]), st.data())
 def test_any_bytes_give_rows_or_are_refused(document, data) -> None:
     if len(document) > 200:

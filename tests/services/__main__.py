@@ -20,6 +20,7 @@ from pathlib import Path
 
 from .airflow import install_airflow
 from .environment import everything
+from .flink import install_flink
 from .install import cache_folder
 from .kafka import install_kafka
 from .mariadb import install_mariadb
@@ -61,7 +62,7 @@ def install() -> list[Path]:
     """Install what is missing, side by side; the folders of the programs."""
     with ThreadPoolExecutor() as pool:
         servers = (install_kafka, install_s3, install_s3_memory, install_mariadb, install_mongodb, install_postgres)
-        installing = [pool.submit(one) for one in (*servers, install_airflow)]
+        installing = [pool.submit(one) for one in (*servers, install_airflow, install_flink)]
     return [folder.result() for folder in installing]
 
 

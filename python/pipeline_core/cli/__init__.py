@@ -13,6 +13,7 @@ from pipeline_core.cli import (
     demo,
     dlq,
     files,
+    flink,
     init_db,
     mongo,
     mysql,
@@ -57,6 +58,7 @@ walmart.add_to(app)
 cdc.add_to(app)
 mongo.add_to(app)
 mysql.add_to(app)
+flink.add_to(app)
 run.add_to(app)
 init_db.add_to(app)
 dlq.add_to(app)

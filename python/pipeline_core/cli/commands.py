@@ -17,6 +17,8 @@ _AFTER_STOP = {
     "cdc_to_postgres": "What was applied is committed; the same command goes on from there.",
     "csv_to_kafka": "What was read is on the topic; runs with --resume go on from there, others start over.",
     "dlq": "What was sent again is marked; the same command leaves it out and goes on.",
+    "flink_parquet": "The job is cancelled; the same command goes on from its last checkpoint's offsets.",
+    "flink_walmart": "The job is cancelled; the same command goes on from its last checkpoint's offsets.",
     "kafka_to_parquet": "What was read is written and committed; the same command goes on from there.",
     "mongo_to_kafka": "What was sent is on the topic; the same command goes on from there.",
     "mysql_to_mysql": "Whole chunks are committed; the same command goes on with the rest.",

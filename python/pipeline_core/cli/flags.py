@@ -14,6 +14,7 @@ from pipeline_core.layers import Env
 from pipeline_core.settings import PipelineSettings
 
 _PANELS = {
+    "flink": "Flink",
     "kafka": "Kafka",
     "metrics": "Metrics and health",
     "mongodb": "MongoDB",
@@ -23,7 +24,13 @@ _PANELS = {
     "target": "Target database",
     "walmart": "Walmart's API",
 }
-_SINGULAR = {"column_types": "column-type", "properties": "property"}
+_SINGULAR = {
+    "column_types": "column-type",
+    "columns": "column",
+    "flink_properties": "flink-property",
+    "jdbc_properties": "jdbc-property",
+    "properties": "property",
+}
 _METAVARS = {bool: "", float: "N", int: "N", str: "TEXT"}
 _MIB = 2**20
 

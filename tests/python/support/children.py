@@ -33,6 +33,7 @@ SETTINGS = (
     "CONSUMER_",
     "CSV_",
     "DBC_",
+    "FLINK_",
     "DEST_",
     "FILE_PREFIX",
     "GCS_",
@@ -50,7 +51,7 @@ SETTINGS = (
     "TARGET_",
     "WALMART_",
 )
-SINGULAR = {"column_types": "column-type", "properties": "property"}
+SINGULAR = {"column_types": "column-type", "columns": "column", "properties": "property"}
 SECRETS = {
     "s3_secret_access_key": "AWS_SECRET_ACCESS_KEY",
     "obs_secret_access_key": "OBS_SECRET_KEY",
