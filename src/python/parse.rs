@@ -75,7 +75,11 @@ pub(super) fn parse_walmart_orders(
     let rules = Rules { truncate, raw, zone, source_file };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(documents.len() / SHARE).max(1);
     let share = documents.len().div_ceil(threads).max(1);
-    Ok(py.detach(|| {
+    let work = || {
+        if threads == 1 {
+            let (batch, refusals) = parse(&documents, 0, table, &rules)?;
+            return Ok((RecordBatch(batch), refusals));
+        }
         let parts: Vec<_> = std::thread::scope(|scope| {
             let begun = documents.chunks(share).enumerate().map(|(number, part)| {
                 let rules = &rules;
@@ -91,11 +95,14 @@ pub(super) fn parse_walmart_orders(
             refusals.extend(refused);
         }
         let schema = BatchBuilder::new(table, raw).finish().map_err(of_arrow)?.schema();
-        let batch =
-            if batches.len() == 1 { batches.remove(0) } else { concat_batches(&schema, &batches).map_err(of_arrow)? };
-        Ok::<_, Error>((RecordBatch(batch), refusals))
-    })?)
+        Ok::<_, Error>((RecordBatch(concat_batches(&schema, &batches).map_err(of_arrow)?), refusals))
+    };
+    let bytes: usize = documents.iter().map(|document| document.bytes().len()).sum();
+    Ok(if bytes < LITTLE { work()? } else { py.detach(work)? })
 }
+
+/// Bytes that are parsed sooner than another thread gives the interpreter back.
+const LITTLE: usize = 64 * 1024;
 
 /// Documents for which a thread is worth its start.
 const SHARE: usize = 256;

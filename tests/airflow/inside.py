@@ -23,16 +23,16 @@ DAGS = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 
 
 def parse() -> dict[str, Any]:
-    """What each DAG file defines, how long that took, and what it imported of ours."""
+    """What each DAG file defines, how long it computed for that, and what it imported of ours."""
     from airflow.dag_processing.dagbag import DagBag
 
     found: dict[str, Any] = {}
     for path in sorted(DAGS.glob("*.py")):
         if path.stem == "dags_of_tests":
             continue
-        before, began = set(sys.modules), time.perf_counter()
+        before, began = set(sys.modules), time.thread_time()
         bag = DagBag(str(path))
-        seconds = time.perf_counter() - began
+        seconds = time.thread_time() - began
         ours = sorted(name for name in set(sys.modules) - before if name.startswith("pipeline_core"))
         dags = {name: shape(dag) for name, dag in bag.dags.items()}
         found[path.stem] = {"errors": bag.import_errors, "seconds": seconds, "ours": ours, "dags": dags}

@@ -1,6 +1,7 @@
 """The table that order lines go to, by JDBC."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pyflink.datastream import DataStream
@@ -19,15 +20,22 @@ _NEWER = (
     "(COALESCE(VALUES(`statusDate`), 0), COALESCE(VALUES(`request_time`), '1000-01-01'))"
     " >= (COALESCE(`statusDate`, 0), COALESCE(`request_time`, '1000-01-01'))"
 )
-_SESSION = "time_zone='+00:00',sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',tx_isolation='READ-COMMITTED'"
+# Strict: nothing is cut or rounded by the server. No gap locks: instances do not wait for each other. Each server takes
+# the comment that is its own.
+_SESSION = (
+    "time_zone='+00:00',sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+    " /*M!100101 , tx_isolation='READ-COMMITTED' */ /*!50720 , transaction_isolation='READ-COMMITTED' */"
+)
+# The rows of a batch in one statement, which is one transaction.
+_OPTIONS = {"sessionVariables": _SESSION, "rewriteBatchedStatements": "true"}
 _TYPES = {"int32": "INTEGER", "int64": "BIGINT"}
 # The driver cannot try TLS first.
-_MODES = {
-    "preferred": "disable",
-    "disabled": "disable",
-    "required": "trust",
-    "verify_ca": "verify-ca",
-    "verify_identity": "verify-full",
+_TLS = {
+    "preferred": {},
+    "disabled": {},
+    "required": {"useSsl": "true", "trustServerCertificate": "true"},
+    "verify_ca": {"useSsl": "true", "disableSslHostnameVerification": "true"},
+    "verify_identity": {"useSsl": "true"},
 }
 
 
@@ -80,14 +88,15 @@ def _connection(config: WalmartConfig):  # noqa: ANN202 - Java's
     password = unquote(address.password or "")
     if not config.mysql_url and config.mysql_password:
         password = config.mysql_password.get_secret_value()
-    options = {"sslMode": _MODES[config.mysql_tls], "sessionVariables": _SESSION, **config.jdbc_properties}
+    options = {**_OPTIONS, **_TLS[config.mysql_tls]}
     if config.mysql_ca_location:
-        options["serverSslCert"] = config.mysql_ca_location
+        # Sent along: no other machine needs the file.
+        options["serverSslCert"] = Path(config.mysql_ca_location).read_text(encoding="utf-8")
     shown = f"[{host}]" if ":" in host else host
     builder = get_gateway().jvm.org.apache.flink.connector.jdbc.JdbcConnectionOptions.JdbcConnectionOptionsBuilder()
     builder = builder.withUrl(f"jdbc:mariadb://{shown}:{port}/{config.database}").withDriverName(_DRIVER)
     builder = builder.withUsername(user).withPassword(password)
-    for name, value in options.items():
+    for name, value in {**options, **config.jdbc_properties}.items():
         builder = builder.withProperty(name, value)
     return builder.build()
 
