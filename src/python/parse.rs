@@ -94,7 +94,7 @@ pub(super) fn parse_walmart_orders(
             batches.push(batch);
             refusals.extend(refused);
         }
-        let schema = BatchBuilder::new(table, raw).finish().map_err(of_arrow)?.schema();
+        let schema = BatchBuilder::new(table, raw, 0).finish().map_err(of_arrow)?.schema();
         Ok::<_, Error>((RecordBatch(concat_batches(&schema, &batches).map_err(of_arrow)?), refusals))
     };
     let bytes: usize = documents.iter().map(|document| document.bytes().len()).sum();
@@ -114,7 +114,7 @@ fn of_arrow(error: ArrowError) -> Error {
 
 fn parse(documents: &[Document], first: usize, table: Table, rules: &Rules) -> Result<(Batch, Vec<Refusal>)> {
     let mut parser = Parser::new(rules);
-    let (mut batch, mut refusals) = (BatchBuilder::new(table, rules.raw), Vec::new());
+    let (mut batch, mut refusals) = (BatchBuilder::new(table, rules.raw, documents.len().min(WARM)), Vec::new());
     for (number, document) in documents.iter().enumerate() {
         parser.read(document.bytes(), |outcome| {
             if let Err(refused) = outcome {

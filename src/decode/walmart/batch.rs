@@ -26,12 +26,16 @@ enum Builder {
     Text(StringBuilder),
 }
 
+/// Of a text, about.
+const TEXT_BYTES: usize = 16;
+
 impl BatchBuilder {
+    /// With room for so many rows; more may come.
     #[must_use]
-    pub fn new(table: Table, has_raw: bool) -> Self {
+    pub fn new(table: Table, has_raw: bool, rows: usize) -> Self {
         let columns = table.columns();
         let count = if table == Table::Order && !has_raw { CONTRACT } else { columns.len() };
-        Self { columns: columns[..count].iter().map(|column| (column, Builder::of(column.of))).collect() }
+        Self { columns: columns[..count].iter().map(|column| (column, Builder::of(column.of, rows))).collect() }
     }
 
     pub fn append(&mut self, rows: &Rows<'_>) {
@@ -63,13 +67,13 @@ fn data_type(of: Type) -> DataType {
 }
 
 impl Builder {
-    fn of(of: Type) -> Self {
+    fn of(of: Type, rows: usize) -> Self {
         match of {
-            Type::BigInt => Self::BigInt(Int64Builder::new()),
-            Type::Int => Self::Int(Int32Builder::new()),
-            Type::Decimal => Self::Decimal(Decimal128Builder::new()),
-            Type::Timestamp | Type::DateTime => Self::Time(TimestampSecondBuilder::new()),
-            Type::Varchar(_) | Type::Text | Type::Json => Self::Text(StringBuilder::new()),
+            Type::BigInt => Self::BigInt(Int64Builder::with_capacity(rows)),
+            Type::Int => Self::Int(Int32Builder::with_capacity(rows)),
+            Type::Decimal => Self::Decimal(Decimal128Builder::with_capacity(rows)),
+            Type::Timestamp | Type::DateTime => Self::Time(TimestampSecondBuilder::with_capacity(rows)),
+            Type::Varchar(_) | Type::Text | Type::Json => Self::Text(StringBuilder::with_capacity(rows, rows * TEXT_BYTES)),
         }
     }
 
