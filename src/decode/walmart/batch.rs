@@ -73,7 +73,9 @@ impl Builder {
             Type::Int => Self::Int(Int32Builder::with_capacity(rows)),
             Type::Decimal => Self::Decimal(Decimal128Builder::with_capacity(rows)),
             Type::Timestamp | Type::DateTime => Self::Time(TimestampSecondBuilder::with_capacity(rows)),
-            Type::Varchar(_) | Type::Text | Type::Json => Self::Text(StringBuilder::with_capacity(rows, rows * TEXT_BYTES)),
+            Type::Varchar(_) | Type::Text | Type::Json => {
+                Self::Text(StringBuilder::with_capacity(rows, rows * TEXT_BYTES))
+            }
         }
     }
 
