@@ -14,20 +14,24 @@ TEST_FEATURES := python,failpoints
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 CARGO_TEST := cargo test --locked --release --features failpoints
 
-.PHONY: demo test test-rust test-python lint services bench wheel clean
+.PHONY: demo test test-rust test-python test-flink lint services bench wheel clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo
 	.venv/bin/pipeline-core demo --to demo-data
 
 # Everything: lints, the engine's tests, and the Python tests against real services that are started and stopped here.
-test: lint test-rust test-python
+test: lint test-rust test-python test-flink
 
 test-rust:
 	$(CARGO_TEST)
 
 test-python: .venv/test
 	.venv/bin/python -m tests.services run -- .venv/bin/python -m pytest $(PYTEST_ARGS)
+
+# A cluster of Flink wants the machine for itself.
+test-flink: .venv/test
+	.venv/bin/python -m tests.services run -- .venv/bin/python -m pytest tests/flink
 
 lint: .venv/test
 	cargo fmt --check
