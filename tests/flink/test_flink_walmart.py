@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PARTITIONS = 2
 BAD = (b"bad", b'{"purchaseOrderId":"none"}')
+NO_TEXT = (b"no text", b'{"purchaseOrderId":"\xff"}')
+TOMBSTONE = (b"tombstone", None)
 
 
 class Orders(Load):
@@ -134,12 +136,13 @@ def test_a_killed_task_manager_and_a_savepoint_lose_nothing_and_double_nothing(f
 def test_a_job_goes_on_from_the_offsets_of_its_group(flink, load) -> None:
     """The original began at the end of the topic and lost what had come while it was down."""
     first, second = orders.sample()[:300], [*orders.sample()[300:500], *map(orders.newer, orders.sample()[:50])]
-    load.send(*first, BAD)
+    load.send(*first, BAD, NO_TEXT, TOMBSTONE)
     report = flink.succeed(load.folder, "run walmart", load.environment, until="end", batch_size=100, **load.flags)
     assert report["job"] == "walmart_orders"
     assert report["seconds"] > 0
     load.assert_table_exact(first)
     assert set(load.buried().values()) == {1}
+    assert sorted((letter.key, letter.value) for letter in load.letters()) == [BAD, NO_TEXT, TOMBSTONE]
 
     load.send(*second)
     flink.succeed(load.folder, "run walmart", load.environment, until="end", **load.flags)

@@ -30,7 +30,7 @@ def build(job: Job, environment: StreamExecutionEnvironment) -> None:
     with _explained():
         environment.add_jars(*jars(job.config))
         tables = StreamTableEnvironment.create(environment)
-        graph.build(job.config, environment, tables)
+        graph.build(job.config, tables)
 
 
 def run(job: Job) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyflink.common import Configuration, Row, Types
-from pyflink.datastream import DataStream, OutputTag, ProcessFunction, RuntimeContext, StreamExecutionEnvironment
+from pyflink.datastream import DataStream, OutputTag, ProcessFunction, RuntimeContext
 from pyflink.datastream.connectors.file_system import (
     BucketAssigner,
     FileSink,
@@ -30,9 +30,8 @@ _PLACE = {"topic": "string", "partition": "int64", "offset": "int64"}
 _CODECS = {"zstd": "ZSTD", "snappy": "SNAPPY", "none": "UNCOMPRESSED"}
 
 
-def build(config: ParquetConfig, environment: StreamExecutionEnvironment, tables: StreamTableEnvironment) -> None:
+def build(config: ParquetConfig, tables: StreamTableEnvironment) -> None:
     """Put the steps into the environment."""
-    del environment
     kinds = {**config.columns, **_PLACE}
     fields = [_TYPES[kind][0] for kind in kinds.values()]
     rows = messages(config, tables).process(ParseDocuments(config), Types.ROW_NAMED(list(kinds), fields))
@@ -48,6 +47,7 @@ class ParseDocuments(ProcessFunction):
         self._topic, self._pipeline = config.topic, config.pipeline
         self._parser, self._columns = config.parser, dict(config.columns)
         self._rows: Any = None
+        self._counted: Any = None
         self._refused: Any = None
 
     def open(self, runtime_context: RuntimeContext) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 from pyflink.common import Row, Types
-from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext, StreamExecutionEnvironment
+from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
 from pyflink.table import StreamTableEnvironment
 
-from pipeline_core import _core, units
+from pipeline_core import _core, parse_walmart_orders, units
 from pipeline_core.flink.graphs.table import rows_into
 from pipeline_core.flink.graphs.topic import LETTERS, bury, letter, messages
 from pipeline_core.flink.settings import WalmartConfig
@@ -19,9 +19,8 @@ _LOAD_TIME = "load_time"
 _WHOLE = {"int32": Types.INT(), "int64": Types.LONG()}
 
 
-def build(config: WalmartConfig, environment: StreamExecutionEnvironment, tables: StreamTableEnvironment) -> None:
+def build(config: WalmartConfig, tables: StreamTableEnvironment) -> None:
     """Put the steps into the environment."""
-    del environment
     columns = columns_of_orders()
     kinds = [_WHOLE.get(kind, Types.STRING()) for kind in columns.values()]
     rows = messages(config, tables).process(ParseOrders(config), Types.ROW_NAMED(list(columns), kinds))
@@ -36,8 +35,7 @@ def columns_of_orders() -> dict[str, str]:
     What is no whole number goes as text: the server reads amounts and times digit for digit, whatever the clock of the
     machine that sends them.
     """
-    batch, _ = _core.parse_walmart_orders([], "order", json.dumps(_options()))
-    schema = pa.record_batch(batch).schema
+    schema = pa.record_batch(parse_walmart_orders([])).schema
     return {column.name: str(column.type) for column in schema if column.name != _LOAD_TIME}
 
 
@@ -46,7 +44,14 @@ class ParseOrders(ProcessFunction):
 
     def __init__(self, config: WalmartConfig) -> None:
         self._topic, self._pipeline = config.topic, config.pipeline
-        self._options = json.dumps(_options(config))
+        self._options = json.dumps(
+            {
+                "formatted_timezone": units.zone(config.formatted_timezone),
+                "truncate": config.truncate,
+                "raw": False,
+                "source_file": config.source_file,
+            }
+        )
         self._parsed: Any = None
         self._refused: Any = None
 
@@ -58,7 +63,11 @@ class ParseOrders(ProcessFunction):
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Row | tuple[OutputTag, Row]]:
         """Parse one message."""
         del ctx
-        batch, refused = _core.parse_walmart_orders([value.body or b""], "order", self._options)
+        if value.body is None:
+            self._refused.inc()
+            yield LETTERS, self._letter(value, None, "$: The message has no value")
+            return
+        batch, refused = _core.parse_walmart_orders([value.body], "order", self._options)
         lines = batch.to_pylist()
         self._parsed.inc(len(lines))
         for line in lines:
@@ -66,17 +75,9 @@ class ParseOrders(ProcessFunction):
             yield Row(*(cell if cell is None or type(cell) is int else str(cell) for cell in line.values()))
         self._refused.inc(len(refused))
         for _, path, reason, order in refused:
-            told = f"{path}: {reason}"
-            yield LETTERS, letter(value, order.encode(), told, pipeline=self._pipeline, topic=self._topic)
+            # What is no text is the whole message.
+            body = value.body if "\ufffd" in order else order.encode()
+            yield LETTERS, self._letter(value, body, f"{path}: {reason}")
 
-
-def _options(config: WalmartConfig | None = None) -> dict[str, Any]:
-    """The parser's options."""
-    fields = WalmartConfig.model_fields
-    zone = config.formatted_timezone if config else fields["formatted_timezone"].default
-    return {
-        "formatted_timezone": units.zone(zone),
-        "truncate": config.truncate if config else False,
-        "raw": False,
-        "source_file": config.source_file if config else "",
-    }
+    def _letter(self, message: Row, body: bytes | None, reason: str) -> Row:
+        return letter(message, body, reason, pipeline=self._pipeline, topic=self._topic)
