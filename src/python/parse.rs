@@ -73,7 +73,11 @@ pub(super) fn parse_walmart_orders(
     let zone: Tz = options.formatted_timezone.parse().map_err(|_| unknown_zone(&options.formatted_timezone))?;
     let (truncate, raw, source_file) = (options.truncate, options.raw, options.source_file);
     let rules = Rules { truncate, raw, zone, source_file };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(documents.len() / SHARE).max(1);
+    // The system is asked for its processors only where that is worth its time.
+    let threads = match documents.len() / SHARE {
+        0 | 1 => 1,
+        most => std::thread::available_parallelism().map_or(1, usize::from).min(most),
+    };
     let share = documents.len().div_ceil(threads).max(1);
     let work = || {
         if threads == 1 {
