@@ -52,7 +52,7 @@ class FlinkSettings(PipelineSettings):
     )
     restart_attempts: Annotated[int, Field(gt=0, description="How often in a row, before the job has failed.")] = 10
     restart_delay_seconds: Annotated[
-        Seconds, Field(description="Time before a restart; it doubles with exponential-delay.")
+        Seconds, Field(description="Time before a restart; it grows with exponential-delay.")
     ] = 1
     python: Annotated[
         Place | None,
