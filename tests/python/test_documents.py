@@ -61,6 +61,7 @@ WALKS = {
     "changes": (f"{DOCS}postgres-to-kafka.md", f"{DOCS}cdc-to-postgres.md", "docs/dead-letters.md"),
     "documents": (f"{DOCS}mongo-to-kafka.md",),
     "items": (f"{DOCS}mysql-to-mysql.md",),
+    "flink": ("docs/flink.md",),
 }
 # Walks that would meet on one topic have their own.
 TOPIC = ("--topic orders", 'topic="orders"', 'topic = "orders"', 'read_batches("orders"', 'KafkaProducer("orders"')

@@ -111,7 +111,11 @@ def parquet_job(config: ParquetConfig | None = None, **settings: Unpack[ParquetA
         >>> from pipeline_core import flink
         >>> flink.parquet_job(topic="orders", to="./lake", columns={"id": "int64"}, jars="jars").run()  # doctest: +SKIP
     """
-    return Job("json_to_parquet", engine.configured(ParquetConfig, config, settings))
+    config = engine.configured(ParquetConfig, config, settings)
+    if not config.columns:
+        message = "Setting 'columns' is missing"
+        raise SettingsError(message, "Name the columns of the files and their types, as id=int64.")
+    return Job("json_to_parquet", config)
 
 
 def _graph(name: str) -> Any:  # noqa: ANN401 - a module

@@ -129,8 +129,8 @@ class ParquetConfig(JobSettings):
         Place, Field(min_length=1, description="Where to write: a folder, or a URL of a file system that Flink knows.")
     ]
     columns: Annotated[
-        ColumnTypes, Field(min_length=1, description="Columns of the files and their types; may be repeated.")
-    ]
+        ColumnTypes, Field(description="Columns of the files and their types, at least one; may be repeated.")
+    ] = {}
     parser: Annotated[
         str,
         Metavar("MODULE:FUNCTION"),
