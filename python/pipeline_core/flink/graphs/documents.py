@@ -24,7 +24,7 @@ _TYPES = {
     "int64": (Types.LONG(), DataTypes.BIGINT()),
     "float64": (Types.DOUBLE(), DataTypes.DOUBLE()),
     "boolean": (Types.BOOLEAN(), DataTypes.BOOLEAN()),
-    "timestamp": (Types.SQL_TIMESTAMP(), DataTypes.TIMESTAMP(6)),
+    "timestamp": (Types.SQL_TIMESTAMP(), DataTypes.TIMESTAMP(6).bridged_to("java.sql.Timestamp")),
 }
 _PLACE = {"topic": "string", "partition": "int64", "offset": "int64"}
 _CODECS = {"zstd": "ZSTD", "snappy": "SNAPPY", "none": "UNCOMPRESSED"}
