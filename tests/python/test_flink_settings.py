@@ -138,6 +138,8 @@ def test_columns_are_needed_and_named_with_their_types() -> None:
         flink.parquet_job(to="./lake")
     with pytest.raises(SettingsError, match=r"columns\.id|columns"):
         flink.parquet_job(to="./lake", columns={"id": "money"})
+    with pytest.raises(SettingsError, match="offset would stand there twice"):
+        flink.parquet_job(to="./lake", columns={"id": "int64", "offset": "int64"})
     with pytest.raises(SettingsError, match="parser"):
         flink.parquet_job(to="./lake", columns={"id": "int64"}, parser="my module")
 

@@ -9,7 +9,14 @@ from typing_extensions import Unpack
 
 from pipeline_core import engine, termination
 from pipeline_core.exceptions import SettingsError
-from pipeline_core.flink.settings import JobSettings, ParquetArguments, ParquetConfig, WalmartArguments, WalmartConfig
+from pipeline_core.flink.settings import (
+    PLACE,
+    JobSettings,
+    ParquetArguments,
+    ParquetConfig,
+    WalmartArguments,
+    WalmartConfig,
+)
 
 _GRAPHS = "pipeline_core.flink.graphs"
 
@@ -115,6 +122,9 @@ def parquet_job(config: ParquetConfig | None = None, **settings: Unpack[ParquetA
     if not config.columns:
         message = "Setting 'columns' is missing"
         raise SettingsError(message, "Name the columns of the files and their types, as id=int64.")
+    if taken := sorted(PLACE & config.columns.keys()):
+        message = f"Setting 'columns': {', '.join(taken)} would stand there twice"
+        raise SettingsError(message, "The files have topic, partition and offset of each message in any case.")
     return Job("json_to_parquet", config)
 
 

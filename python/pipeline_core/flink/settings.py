@@ -18,6 +18,9 @@ from pipeline_core.fields import ColumnType, ColumnTypes, Files, Identifier, Met
 from pipeline_core.layers import Env
 from pipeline_core.settings import PipelineSettings
 
+PLACE = frozenset({"topic", "partition", "offset"})
+"""Columns that the files of `parquet_job` have beside those of their settings."""
+
 Restart = Literal["exponential-delay", "fixed-delay", "none"]
 
 
