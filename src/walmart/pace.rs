@@ -1,6 +1,5 @@
 //! How fast to ask: one limiter for all requests of a client.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,25 +32,38 @@ struct State {
     tokens: Option<(u64, Instant)>,
     /// How many requests have been sent.
     sent: u64,
-    /// Numbers of those that have not been answered.
-    in_flight: BTreeSet<u64>,
+    /// How many of them have not been answered.
+    in_flight: u64,
+    /// The request that went first after a pause, until something is known again.
+    probe: Option<u64>,
     /// Nobody may go before.
     not_before: Instant,
 }
 
-/// A request that may be sent, and its number; dropped once it is answered.
-pub(super) struct Turn<'a>(&'a Pace, u64);
+/// A request that may be sent; dropped once it is answered.
+pub(super) struct Turn<'a> {
+    pace: &'a Pace,
+    claim: Claim,
+}
+
+#[derive(Debug, PartialEq)]
+struct Claim {
+    /// Counted from 1.
+    number: u64,
+    /// How many others were on their way when it was sent.
+    beside: u64,
+}
 
 impl Turn<'_> {
     /// Learns from the answer what is left.
     pub(super) fn note(&self, headers: &HeaderMap) {
-        self.0.note(headers, self.1);
+        self.pace.note(headers, &self.claim);
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.state().in_flight.remove(&self.1);
+        self.pace.state().in_flight -= 1;
     }
 }
 
@@ -67,7 +79,7 @@ impl Pace {
         };
         Ok(Self {
             interval,
-            state: Mutex::new(State { tokens: None, sent: 0, in_flight: BTreeSet::new(), not_before: Instant::now() }),
+            state: Mutex::new(State { tokens: None, sent: 0, in_flight: 0, probe: None, not_before: Instant::now() }),
         })
     }
 
@@ -79,42 +91,50 @@ impl Pace {
     pub(super) async fn turn(&self) -> Turn<'_> {
         loop {
             match self.claim(Instant::now()) {
-                Ok(number) => return Turn(self, number),
+                Ok(claim) => return Turn { pace: self, claim },
                 Err(until) => tokio::time::sleep_until(until.into()).await,
             }
         }
     }
 
     /// Takes the turn, or says when to ask again.
-    fn claim(&self, now: Instant) -> Result<u64, Instant> {
+    fn claim(&self, now: Instant) -> Result<Claim, Instant> {
         let mut state = self.state();
         if now < state.not_before {
             return Err(state.not_before);
         }
-        match &mut state.tokens {
-            Some((0, replenished)) if now < *replenished => return Err(*replenished),
-            Some((0, replenished)) => *replenished = now + PROBE,
-            Some((left, _)) => *left -= 1,
+        let number = state.sent + 1;
+        match state.tokens {
+            Some((0, replenished)) if now < replenished => return Err(replenished),
+            Some((0, _)) => {
+                state.tokens = Some((0, now + PROBE));
+                state.probe = Some(number);
+            }
+            Some((left, replenished)) => state.tokens = Some((left - 1, replenished)),
             None => {}
         }
         if let Some(interval) = self.interval {
             state.not_before = now + interval;
         }
-        state.sent += 1;
-        let number = state.sent;
-        state.in_flight.insert(number);
-        Ok(number)
+        let beside = state.in_flight;
+        state.sent = number;
+        state.in_flight += 1;
+        Ok(Claim { number, beside })
     }
 
-    fn note(&self, headers: &HeaderMap, number: u64) {
+    fn note(&self, headers: &HeaderMap, claim: &Claim) {
         let count = text(headers, "x-current-token-count").and_then(|count| count.parse::<f64>().ok());
+        let mut state = self.state();
         if let (Some(count), Some(wait)) = (count, replenishment(headers)) {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "A float is cut to its range")]
             let left = count as u64;
-            let mut state = self.state();
-            // Not counted in that answer, perhaps: all that were sent after it, and those before it without an answer.
-            let open = state.in_flight.range(..number).count() as u64 + state.sent - number;
+            // Not counted in that answer, perhaps: those that were on their way with it, and all that were sent after it.
+            let open = claim.beside + state.sent - claim.number;
             state.tokens = Some((left.saturating_sub(open), Instant::now() + wait.min(MOST_WAIT)));
+            state.probe = None;
+        } else if state.probe == Some(claim.number) {
+            state.tokens = None;
+            state.probe = None;
         }
     }
 
@@ -137,7 +157,8 @@ impl Pace {
         tracing::info!(pause_seconds = wait.as_secs_f64(), "Walmart asks for a pause (429)");
         let mut state = self.state();
         state.not_before = state.not_before.max(Instant::now() + wait);
-        state.tokens = None;
+        // One goes first: its answer says whether the others may follow.
+        state.tokens = Some((0, state.not_before));
         Ok(())
     }
 }
@@ -217,8 +238,10 @@ mod tests {
     fn an_empty_bucket_is_waited_for_and_one_goes_first() {
         let pace = Pace::new(None).unwrap();
         let at = Utc::now().timestamp_millis() + 5_000;
-        pace.note(&headers(&[("x-current-token-count", "1".into()), ("x-next-replenishment-time", at.to_string())]), 0);
         let now = Instant::now();
+        let first = Turn { pace: &pace, claim: pace.claim(now).unwrap() };
+        first.note(&headers(&[("x-current-token-count", "1".into()), ("x-next-replenishment-time", at.to_string())]));
+        drop(first);
         assert!(pace.claim(now).is_ok());
         let until = pace.claim(now).unwrap_err();
         assert!(until > now + Duration::from_secs(4));
@@ -230,7 +253,7 @@ mod tests {
     fn an_answer_counts_nothing_that_was_sent_after_it() {
         let pace = Pace::new(None).unwrap();
         let now = Instant::now();
-        let [first, second, third] = [0; 3].map(|_| Turn(&pace, pace.claim(now).unwrap()));
+        let [first, second, third] = [0; 3].map(|_| Turn { pace: &pace, claim: pace.claim(now).unwrap() });
         let at = (Utc::now().timestamp_millis() + 5_000).to_string();
         let left = |count: &str| {
             headers(&[("x-current-token-count", count.to_owned()), ("x-next-replenishment-time", at.clone())])
@@ -242,6 +265,30 @@ mod tests {
         assert!(pace.claim(now).is_ok(), "two were sent after it");
         assert!(pace.claim(now).is_ok());
         assert!(pace.claim(now).is_err());
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_does_not_count_what_was_answered_meanwhile() {
+        let pace = Pace::new(None).unwrap();
+        let now = Instant::now();
+        let [first, second, third] = [0; 3].map(|_| Turn { pace: &pace, claim: pace.claim(now).unwrap() });
+        drop((first, second));
+        let at = (Utc::now().timestamp_millis() + 5_000).to_string();
+        // The API took the third one first.
+        third.note(&headers(&[("x-current-token-count", "3".to_owned()), ("x-next-replenishment-time", at)]));
+        assert!(pace.claim(now).is_ok());
+        assert!(pace.claim(now).is_err());
+    }
+
+    #[test]
+    fn after_a_refusal_one_goes_first_until_it_is_answered() {
+        let pace = Pace::new(None).unwrap();
+        pace.refuse(&headers(&[("retry-after", "1".to_owned())]), 0).unwrap();
+        let until = pace.claim(Instant::now()).unwrap_err();
+        let first = Turn { pace: &pace, claim: pace.claim(until).unwrap() };
+        assert_eq!(pace.claim(until), Err(until + PROBE));
+        first.note(&HeaderMap::new());
+        assert!(pace.claim(until).is_ok() && pace.claim(until).is_ok(), "an API that counts nothing");
     }
 
     #[test]

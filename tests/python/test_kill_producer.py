@@ -107,7 +107,7 @@ def test_two_runs_of_one_file_at_a_time_put_each_row_there_once(kafka, tmp_path)
     csv = data.narrow(tmp_path / "orders.csv", 20_000)
     topic = kafka.new_topic()
     settings = {"topic": topic, "bootstrap_servers": kafka.bootstrap, "exactly_once": True, "resume": True}
-    with Child(tmp_path, f"csv-to-kafka {csv}", rate=5000, transaction_seconds=0.5, **settings) as first:
+    with Child(tmp_path, f"csv-to-kafka {csv}", rate=1000, transaction_seconds=0.5, **settings) as first:
         time.sleep(2)
         succeed(tmp_path, f"csv-to-kafka {csv}", **settings)
         ended = first.wait()

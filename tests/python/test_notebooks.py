@@ -212,7 +212,7 @@ def test_the_notebook_of_mysql_to_mysql(mariadb, tmp_path):
     }
     with opened("mysql_to_mysql", tmp_path, **settings) as run:
         assert run().startswith("Good: ")
-        migration.change("UPDATE information_list SET publish_date = '1999-01-01' LIMIT 1")
+        migration.change("UPDATE information_list SET publish_date = '1999-01-01'")
         with pytest.raises(CellExecutionError, match="A run would still change rows of nfsc_info_list"):
             run()
 
