@@ -2,7 +2,7 @@
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -86,19 +86,23 @@ def environment(
     return found
 
 
-def warn_of_unknown(environ: Iterable[str], known: Iterable[str]) -> None:
+def warn_of_unknown(environ: Iterable[str], own: Iterable[str], known: Callable[[], Iterable[str]]) -> None:
     """Log, once, each `PIPELINE_CORE_` variable that sets nothing, with the one that may have been meant.
 
     Args:
         environ: Names of variables.
-        known: Names of those that set something.
+        own: Names of those that set something here.
+        known: Gives the names of those that set something anywhere; asked only if there are others.
     """
-    names = {name for name in known if name.startswith(PREFIX)}
-    for variable in sorted(set(environ) - names - _warned - _OURS):
-        if variable.startswith(PREFIX) and not variable.startswith(_OF_TESTS):
-            _warned.add(variable)
-            advice = closest(variable, names, prefix=PREFIX)
-            _log.warning("Environment variable %s is unknown and sets nothing%s", variable, advice)
+    doubtful = {name for name in environ if name.startswith(PREFIX) and not name.startswith(_OF_TESTS)}
+    doubtful -= {*own, *_OURS, *_warned}
+    if not doubtful:
+        return
+    names = {name for name in known() if name.startswith(PREFIX)}
+    for variable in sorted(doubtful - names):
+        _warned.add(variable)
+        advice = closest(variable, names, prefix=PREFIX)
+        _log.warning("Environment variable %s is unknown and sets nothing%s", variable, advice)
 
 
 def closest(name: str, known: Iterable[str], prefix: str = "") -> str:

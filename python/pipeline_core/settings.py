@@ -127,7 +127,7 @@ class PipelineSettings(BaseSettings):
         given = {name: Found(value, "argument") for name, value in arguments.items() if name != CONFIG_FILE}
         cls._refuse_unknown([(name, "") for name in given if name not in cls.model_fields])
         dotenv = dotenv_values(DOTENV) if DOTENV.is_file() else {}
-        warn_of_unknown({*os.environ, *dotenv}, {_FILE_VARIABLE, *cls._variables()})
+        warn_of_unknown({*os.environ, *dotenv}, _variables(cls), lambda: _variables(*cls.registry.values()))
         path = _named_file(arguments) or cls._unnamed_file(arguments)
         return [
             given,
@@ -143,12 +143,6 @@ class PipelineSettings(BaseSettings):
         """The usual file, if no other is named and it exists."""
         usual = cls.usual_file
         return usual if usual and not _named_file(arguments) and usual.is_file() else None
-
-    @classmethod
-    def _variables(cls) -> set[str]:
-        """The environment variables that set something of some pipeline."""
-        fields = (item for settings in cls.registry.values() for item in settings.model_fields.items())
-        return {variable.name for name, field in fields for variable in variables(name, field)}
 
     @classmethod
     def found(cls, **arguments: Any) -> dict[str, Found]:  # noqa: ANN401 - raw values
@@ -202,6 +196,12 @@ class PipelineSettings(BaseSettings):
                 advice = closest(name, cls.model_fields)
             lines.append(f"Unknown setting {name!r}{place}{advice}")
         raise SettingsError("\n".join(lines), _see_all(cls))
+
+
+def _variables(*classes: type[PipelineSettings]) -> set[str]:
+    """The environment variables that set something of these."""
+    fields = (item for settings in classes for item in settings.model_fields.items())
+    return {_FILE_VARIABLE, *(variable.name for name, field in fields for variable in variables(name, field))}
 
 
 def explained(settings: type[PipelineSettings], error: ValidationError, found: dict[str, Found]) -> SettingsError:

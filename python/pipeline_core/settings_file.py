@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import yaml
-
 from pipeline_core.exceptions import SettingsError
 
 if sys.version_info >= (3, 11):
@@ -108,6 +106,8 @@ def _toml(path: Path, text: str) -> dict[str, Any]:
 
 
 def _yaml(path: Path, text: str) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - most commands read none
+
     try:
         data: object = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:

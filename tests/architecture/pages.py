@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from tests.architecture.tree import ROOT, files, named
 
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +69,7 @@ def command_lines(page: str) -> list[list[str]]:
 
 def resolved(words: list[str]) -> tuple[Any, list[str]]:
     """The command that the words name, and what is left of them."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     return command, words

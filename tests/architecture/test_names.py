@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from tests.architecture.tree import ENGINE, PACKAGE, files
 
 from pipeline_core import _core
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 from pipeline_core.settings import PipelineSettings
 
 # Rooms that look at what pipelines leave behind, and are none.
@@ -30,7 +30,7 @@ def commands(group: object) -> dict[str, object]:
     return dict(getattr(group, "commands", {}))
 
 
-COMMANDS = commands(typer.main.get_command(app))
+COMMANDS = commands(typer.main.get_command(application()))
 
 
 def test_there_are_pipelines():

@@ -15,7 +15,7 @@ import typer
 from tests.architecture.pages import CHINESE, PAGES, README, blocks, command_lines, every_flag, flags, prose, resolved
 from tests.architecture.tree import ENGINE, PACKAGE, ROOT, files
 
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 from pipeline_core.layers import PREFIX, variables
 from pipeline_core.plan import Plan
 from pipeline_core.settings import PipelineSettings
@@ -122,14 +122,14 @@ def test_every_command_in_the_pages_is_one(page):
 
 def test_commands_are_found_in_the_pages():
     named = {words[0] for page in TYPED for words in command_lines(page)}
-    assert named >= {name for name in typer.main.get_command(app).commands if "-to-" in name}
+    assert named >= {name for name in typer.main.get_command(application()).commands if "-to-" in name}
     assert named >= {"verify", "check", "config", "dlq", "init-db", "obs-worker"}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_flag_in_the_text_is_one(page):
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![\w-])", prose(PAGES[page])))
-    assert not named - FLAGS_OF_OTHERS - every_flag(typer.main.get_command(app))
+    assert not named - FLAGS_OF_OTHERS - every_flag(typer.main.get_command(application()))
 
 
 def test_every_pipeline_has_a_page_of_the_same_parts():

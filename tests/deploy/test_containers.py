@@ -15,7 +15,7 @@ from tests.architecture.test_readme import resolved
 from tests.architecture.tree import ROOT, files
 
 from pipeline_core import obs_worker
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = DEPLOY / "docker-compose.yml"
@@ -72,7 +72,7 @@ def test_compose_takes_the_servers(check):
 def test_compose_takes_the_pipelines_and_their_monitoring(check):
     services = configured(check, COMPOSE, MONITORING)
     assert {"grafana", "prometheus"} <= set(services)
-    commands = typer.main.get_command(app).commands
+    commands = typer.main.get_command(application()).commands
     pipelines = {name for name, service in services.items() if service.get("image") == "pipeline-core"} - {"init-db"}
     assert len(pipelines) > 2
     assert pipelines <= set(commands)

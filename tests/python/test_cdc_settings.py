@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pipeline_core import cdc_to_postgres, csv_to_kafka, postgres_to_kafka
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 from pipeline_core.cli.bar import Bar
 from pipeline_core.exceptions import SettingsError
 from pipeline_core.mapping import EMPLOYEES, Mapping
@@ -80,7 +80,7 @@ def _logging_as_it_was():
 def invoke(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
-    return lambda *arguments: CliRunner().invoke(app, arguments)
+    return lambda *arguments: CliRunner().invoke(application(), arguments)
 
 
 def document(config):

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from pipeline_core import EmbeddedKafka, csv_to_kafka, kafka_to_parquet, read_batches
 from pipeline_core.check import check
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
@@ -36,7 +36,7 @@ def test_what_works_is_told_and_nothing_is_moved(broker, no_settings):
 
 def test_what_does_not_work_fails_the_command(broker):
     options = ["orders.csv", "--topic", "orders", "--bootstrap-servers", broker.bootstrap_servers, "--json"]
-    result = CliRunner().invoke(app, ["check", "csv-to-kafka", *options])
+    result = CliRunner().invoke(application(), ["check", "csv-to-kafka", *options])
     assert result.exit_code == 1
     (files,) = (item for item in json.loads(result.stdout) if item["name"] == "files")
     assert not files["ok"]
@@ -46,6 +46,6 @@ def test_what_does_not_work_fails_the_command(broker):
 def test_the_command_says_ok(broker, no_settings):
     (no_settings / "orders.csv").write_text("Order Id\n1\n")
     options = ["orders.csv", "--topic", "orders", "--bootstrap-servers", broker.bootstrap_servers]
-    result = CliRunner().invoke(app, ["check", "csv-to-kafka", *options])
+    result = CliRunner().invoke(application(), ["check", "csv-to-kafka", *options])
     assert result.exit_code == 0, result.output
     assert "ok      broker" in result.stdout

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline_core import csv_to_kafka, kafka_to_parquet, obs_worker, progress
-from pipeline_core.cli import app, transfers
+from pipeline_core.cli import application, transfers
 from pipeline_core.exceptions import NotFoundError, UnavailableError
 from pipeline_core.report import PartitionReport, Report, VerifyReport
 
@@ -85,7 +85,7 @@ def _logging_as_it_was():
 def invoke(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
-    return lambda *arguments: CliRunner().invoke(app, arguments)
+    return lambda *arguments: CliRunner().invoke(application(*arguments[:1]), arguments)
 
 
 @pytest.fixture
@@ -118,6 +118,22 @@ def test_every_command_explains_itself_with_an_example(invoke, command):
     if command != ["check"]:
         assert "Example" in result.output
         assert f"pipeline-core {command[0]}" in result.output
+
+
+@pytest.mark.parametrize("command", ["csv-to-kafka", "kafka-to-parquet"])
+def test_a_command_imports_no_other_pipeline(command):
+    """A command starts fast, for a scheduler starts it every minute."""
+    seen = "sorted(name for name in sys.modules if name.startswith('pipeline_core.') and '_to_' in name)"
+    script = f"import sys; from pipeline_core.cli import main; sys.argv[1:] = [{command!r}]\n"
+    script += f"try: main()\nexcept SystemExit: print({seen})"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "['pipeline_core.csv_to_kafka', 'pipeline_core.kafka_to_parquet']", ended.stderr
+
+
+def test_a_mistyped_command_is_told_which_there_are(invoke):
+    result = invoke("mysql-to-mysq")
+    assert result.exit_code == 2
+    assert "Did you mean 'mysql-to-mysql'" in result.output
 
 
 @pytest.mark.parametrize("command", FLAGS)

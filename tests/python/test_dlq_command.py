@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline_core import _core, cdc_to_postgres, dlq
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 from pipeline_core.dead_letters import LetterSummary, ReplayReport
 
 pytestmark = pytest.mark.usefixtures("no_settings")
@@ -27,7 +27,7 @@ def _logging_as_it_was():
 def invoke(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
-    return lambda *arguments: CliRunner().invoke(app, arguments)
+    return lambda *arguments: CliRunner().invoke(application(), arguments)
 
 
 def test_dead_letters_are_told_by_reason(monkeypatch, invoke):

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline_core import _core, mongo_to_kafka
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 from pipeline_core.exceptions import ConflictError, SettingsError
 from pipeline_core.mongo_cursor import CursorReport
 from pipeline_core.report import Report
@@ -32,7 +32,7 @@ def _logging_as_it_was():
 def invoke(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
-    return lambda *arguments: CliRunner().invoke(app, ["mongo-to-kafka", *arguments])
+    return lambda *arguments: CliRunner().invoke(application(), ["mongo-to-kafka", *arguments])
 
 
 @pytest.fixture

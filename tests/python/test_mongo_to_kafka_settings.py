@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from pipeline_core import csv_to_kafka, mongo_to_kafka
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 from pipeline_core.data_types import DocumentMapping
 from pipeline_core.exceptions import SettingsError
 
@@ -86,7 +86,7 @@ def _logging_as_it_was():
 def invoke(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
-    return lambda *arguments: CliRunner().invoke(app, arguments)
+    return lambda *arguments: CliRunner().invoke(application(), arguments)
 
 
 def config(**settings):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from pipeline_core import mysql_to_mysql
 from pipeline_core.check import check
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 from pipeline_core.exceptions import AccessDeniedError, SettingsError
 
 CONFIG = mysql_to_mysql.Config
@@ -196,7 +196,7 @@ def test_the_commands_work_and_say_what_they_need(mariadb, tmp_path) -> None:
     assert (stopped.code, stopped.error["kind"]) == (1, "rejected")
     for ended in (failed, checked, dry, done, unknown, stopped):
         assert "pipeline-secret" not in ended.out + ended.err
-    told = CliRunner().invoke(app, ["mysql-to-mysql", "--help"], env={"COLUMNS": "200"}).output
+    told = CliRunner().invoke(application(), ["mysql-to-mysql", "--help"], env={"COLUMNS": "200"}).output
     assert "--dry-run" in told
     assert "SOURCE_MYSQL_URL" in told
     assert "--source-password" not in told

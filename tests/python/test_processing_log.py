@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline_core import _core, obs_worker
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 from pipeline_core.exceptions import NotFoundError, SettingsError
 from pipeline_core.processing_log import ProcessingLog, summary
 
@@ -227,7 +227,7 @@ def invoke(monkeypatch):
     monkeypatch.setattr(_core, "queue_length", lambda *_: json.dumps(QUEUE), raising=False)
     logger = logging.getLogger("pipeline_core")
     before = (logger.handlers, logger.level, logger.propagate)
-    yield lambda *arguments: CliRunner().invoke(app, ["obs-worker", *arguments])
+    yield lambda *arguments: CliRunner().invoke(application(), ["obs-worker", *arguments])
     logger.handlers, logger.level, logger.propagate = before
 
 

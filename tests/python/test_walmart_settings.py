@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline_core import AsyncWalmartClient, WalmartClient, csv_to_kafka, walmart_to_kafka, walmart_to_mysql
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 from pipeline_core.config import WalmartSettings
 from pipeline_core.exceptions import SettingsError, UnavailableError
 from pipeline_core.report import DatabaseReport, Report
@@ -86,7 +86,7 @@ def original(no_settings):
 def invoke(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
-    return lambda *arguments: CliRunner().invoke(app, arguments)
+    return lambda *arguments: CliRunner().invoke(application(), arguments)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline_core import bucket_to_kafka, obs_worker
-from pipeline_core.cli import app
+from pipeline_core.cli import application
 from pipeline_core.exceptions import SettingsError
 
 pytestmark = pytest.mark.usefixtures("no_settings")
@@ -163,7 +163,7 @@ def invoke(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     logger = logging.getLogger("pipeline_core")
     before = (logger.handlers, logger.level, logger.propagate)
-    yield lambda *arguments: CliRunner().invoke(app, arguments)
+    yield lambda *arguments: CliRunner().invoke(application(), arguments)
     logger.handlers, logger.level, logger.propagate = before
 
 
