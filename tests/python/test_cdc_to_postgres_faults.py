@@ -53,13 +53,14 @@ def applied_through(apply: Apply, troubles: list[Callable[[], object]]) -> Ended
 
     dice = random.Random(11)
     given = poisoned(dice, History(dice, 60).more(2000, truncates=2), apply.partitions)
-    with apply.worker(until="stopped") as worker, Feeding(apply, given, pause=0.02) as feeding:
-        for number, trouble in enumerate(troubles, 1):
-            due = number * len(given) // (len(troubles) + 1)
-            wait_until(lambda due=due: done() >= due or not worker.is_running, "data flows")
-            assert worker.is_running, worker.said[-3000:]
-            trouble()
-        wait_until(lambda: feeding.is_done, "all is sent")
+    share = -(-len(given) // len(troubles))
+    with apply.worker(until="stopped") as worker:
+        for number, trouble in enumerate(troubles):
+            before = done()
+            with Feeding(apply, given[number * share : (number + 1) * share], pause=0.02):
+                wait_until(lambda before=before: done() > before or not worker.is_running, "data flows")
+                assert worker.is_running, worker.said[-3000:]
+                trouble()
         apply.wait_until_applied(worker)
         worker.send(signal.SIGTERM)
         return worker.wait(DRAIN_SECONDS)

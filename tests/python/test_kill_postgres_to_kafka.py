@@ -190,20 +190,21 @@ def test_a_run_carries_on_by_itself_each_time_the_database_comes_back(kafka, own
 
 def test_sessions_that_are_ended_by_the_server_are_opened_again(kafka, own_postgres, tmp_path) -> None:
     capture = begun(kafka, own_postgres, tmp_path)
-    ended_sessions: list[int] = []
+    ended_sessions: set[int] = set()
 
-    def end_all() -> None:
-        time.sleep(0.2)
+    def end_all() -> set[int]:
         found = capture.query(
             "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
             f" AND application_name <> '{APPLICATION}'"
         )
-        for (pid,) in found:
-            if capture.query(f"SELECT pg_terminate_backend({pid})") == [(True,)]:
-                ended_sessions.append(pid)
+        ended_now = {pid for (pid,) in found if capture.query(f"SELECT pg_terminate_backend({pid})") == [(True,)]}
+        ended_now -= ended_sessions
+        ended_sessions.update(ended_now)
+        return ended_now
 
-    ended = captured_through(capture, [end_all] * 10)
-    assert len(set(ended_sessions)) >= 10, "Sessions of the run were ended"
+    # After each time the run opens new ones, sooner or later.
+    ended = captured_through(capture, [lambda: wait_until(end_all, "the run has a session")] * 10)
+    assert len(ended_sessions) >= 10, "Sessions of the run were ended"
     assert ended.code == 143, ended.err[-3000:]
     capture.assert_exact()
 

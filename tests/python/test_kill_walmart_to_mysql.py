@@ -270,13 +270,14 @@ def loaded_through(load: Load, given: list[bytes], troubles: list[Callable[[], o
         # A partition that was claimed and not begun has no position.
         return sum(at or 0 for at in load.positions().values())
 
-    with load.worker(until="stopped") as worker, Feeding(load, given, pause=0.01) as sent:
-        for number, trouble in enumerate(troubles, 1):
-            due = number * len(given) // (len(troubles) + 1)
-            wait_until(lambda due=due: done() >= due or not worker.is_running, "data flows")
-            assert worker.is_running, worker.said[-3000:]
-            trouble()
-        wait_until(lambda: sent.is_done, "all is sent")
+    share = -(-len(given) // len(troubles))
+    with load.worker(until="stopped") as worker:
+        for number, trouble in enumerate(troubles):
+            before = done()
+            with Feeding(load, given[number * share : (number + 1) * share], pause=0.01):
+                wait_until(lambda before=before: done() > before or not worker.is_running, "data flows")
+                assert worker.is_running, worker.said[-3000:]
+                trouble()
         load.wait_until_loaded(worker)
         worker.send(signal.SIGTERM)
         return worker.wait(DRAIN_SECONDS)
