@@ -200,7 +200,7 @@ def test_a_message_that_is_never_acknowledged_is_raised_and_none_is_forgotten(ow
     own_kafka.server.pause()
     for number in range(3):
         producer.send(str(number))
-    time.sleep(2.5)
+    time.sleep(4)
     with pytest.raises(UnavailableError, match=r"not accepted.*nor were 2 others"):
         producer.send(b"3")
     producer.send(b"4")
@@ -222,7 +222,7 @@ def test_a_flush_that_runs_out_of_time_says_so_and_the_messages_stay_on_their_wa
         began = time.monotonic()
         with pytest.raises(UnavailableError, match=r"1 messages for .* are not acknowledged after 0\.5 s"):
             producer.flush(0.5)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         own_kafka.server.resume()
     assert values(kafka, topic) == [b"1"]
 
@@ -374,7 +374,7 @@ def test_ctrl_c_ends_a_call_that_waits(own_kafka, call):
             began = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert process.stdout.readline() == "interrupted\n"
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 5
             _, err = process.communicate(timeout=30)
             assert "not acknowledged" in err
         finally:

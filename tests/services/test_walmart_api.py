@@ -344,7 +344,7 @@ def test_a_slow_api_answers_many_at_once(client):
     begun = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         assert {reply[0] for reply in pool.map(Client.search, clients)} == {200}
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 8 * 0.3, "one after the other"
     assert asking.api.most_at_once == 8
     for one in clients:
         one.connection.close()
