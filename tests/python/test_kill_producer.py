@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.python.support import data, oracle, topics
@@ -16,22 +16,29 @@ from pipeline_core import csv_to_kafka
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.services.kafka import Kafka
+
 MOMENTS = 20
 ROWS = 120_000
-ROWS_PER_SECOND = 4_000
+ROWS_PER_SECOND = 2_000
 
 
 def ids(messages: list[topics.Message]) -> Counter[str]:
     return Counter(json.loads(message.value or b"")["id"] for message in messages)
 
 
-def killed_again_and_again(folder: Path, csv: Path, moments: int, **settings: object) -> int:
+def killed_again_and_again(kafka: Kafka, folder: Path, csv: Path, moments: int, **settings: Any) -> int:
     """Kill it so many times while it sends; how many lives were ended in the middle."""
     dice = seeded("random moments")
-    killed = 0
-    for _ in range(moments):
+    topic = settings["topic"]
+    began = time.monotonic()
+    with Child(folder, f"csv-to-kafka {csv}", **settings):
+        wait_until(lambda: topics.messages(kafka, topic), "it sends")
+        until_it_sends = time.monotonic() - began
+    killed = 1
+    for _ in range(moments - 1):
         with Child(folder, f"csv-to-kafka {csv}", **settings) as child:
-            time.sleep(dice.uniform(0.7, 2.2))  # It takes about 0.7 s to begin.
+            time.sleep(until_it_sends + dice.uniform(-0.3, 1.2))
             killed += child.is_running
     return killed
 
@@ -45,7 +52,7 @@ def test_transactions_put_each_row_there_once_whenever_it_is_killed(kafka, tmp_p
     settings = {"topic": topic, "bootstrap_servers": kafka.bootstrap, "exactly_once": True, "resume": True, "key": "id"}
     slowly = {"rate": ROWS_PER_SECOND, "transaction_rows": 1500, "transaction_seconds": 0.3}
     moments = MOMENTS if suffix == "csv" else MOMENTS // 4
-    assert killed_again_and_again(tmp_path, csv, moments, **settings, **slowly) >= moments // 2
+    assert killed_again_and_again(kafka, tmp_path, csv, moments, **settings, **slowly) >= moments // 2
     half_done = len(topics.messages(kafka, topic))
     assert 0 < half_done < ROWS
     succeed(tmp_path, f"csv-to-kafka {csv}", **settings)
@@ -68,7 +75,7 @@ def test_without_transactions_a_killed_run_that_is_resumed_loses_nothing(kafka, 
     topic = kafka.new_topic(partitions=3)
     state = tmp_path / "state"
     settings = {"topic": topic, "bootstrap_servers": kafka.bootstrap, "resume": True, "key": "id", "state_dir": state}
-    killed_again_and_again(tmp_path, csv, MOMENTS // 5, rate=ROWS_PER_SECOND, **settings)
+    killed_again_and_again(kafka, tmp_path, csv, MOMENTS // 5, rate=ROWS_PER_SECOND, **settings)
     with Child(tmp_path, f"csv-to-kafka {csv}", rate=ROWS_PER_SECOND, **settings) as child:
         wait_until(lambda: list(state.glob("*.json")) or not child.is_running, "it saves how far it came")
         assert child.is_running

@@ -87,7 +87,7 @@ pub async fn run(config: Config, stop: CancellationToken, stats: Arc<Stats>) -> 
         bytes: None,
         age: Duration::from_secs_f64(config.flush_seconds),
         idle: config.idle_seconds.map(Duration::from_secs_f64),
-        memory: config.memory_limit * 2 / 5,
+        memory: config.memory_limit / 3,
         together: false,
     };
     let ended = drive_for(&mut source, &mut sink, &policy, &stop, config.until.duration()).await?;
