@@ -10,8 +10,8 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 
 # The tests need the fault points; the demo does not.
 TEST_FEATURES := python,failpoints
-# Most tests wait more than they work: three files at a time.
-PYTEST_ARGS ?= --numprocesses 3 --dist loadfile
+# Most tests wait more than they work: two files at a time.
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 CARGO_TEST := cargo test --locked --release --features failpoints
 
 .PHONY: demo test test-rust test-python test-flink lint services bench wheel clean

@@ -200,9 +200,16 @@ def test_a_message_that_is_never_acknowledged_is_raised_and_none_is_forgotten(ow
     own_kafka.server.pause()
     for number in range(3):
         producer.send(str(number))
-    time.sleep(4)
     with pytest.raises(UnavailableError, match=r"not accepted.*nor were 2 others"):
-        producer.send(b"3")
+        producer.flush()
+
+    def send_on() -> None:
+        for _ in range(600):
+            producer.send(b"3")
+            time.sleep(0.05)
+
+    with pytest.raises(UnavailableError, match="not accepted"):
+        send_on()
     producer.send(b"4")
     with pytest.raises(UnavailableError, match="not accepted"):
         producer.flush()
